@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# popf: `make help` lists what there is to make.
+#
+# Parts: settings, the module (through Kbuild), userland, unit tests, tests,
+# lab and guest, checks. Everything made is under build/.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# --- settings ---------------------------------------------------------------
+
+O      ?= build
+V      ?= 0
+W      ?= 0
+C      ?= 0
+WERROR ?= 1
+HOSTCC ?= gcc
+PREFIX ?= /usr/local
+
+ifeq ($(V),1)
+quiet :=
+say    = @:
+else
+quiet := @
+say    = @printf '  %-7s %s\n'
+endif
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# --- what is needed from outside --------------------------------------------
+
+# The package list is looked at once per change of the list itself.
+packages := $(O)/.packages
+zydis    := $(O)/zydis/.complete-4.0.0-1
+
+all: module userland
+
+$(packages): scripts/packages.txt
+	$(quiet)scripts/ensure-packages
+	$(quiet)mkdir -p $(@D) && touch $@
+
+$(zydis): scripts/fetch-zydis | $(packages)
+	$(quiet)scripts/fetch-zydis && touch $@
+
+packages: $(packages)
+zydis: $(zydis)
+
+# --- the module -------------------------------------------------------------
+
+# The running kernel when its headers are here, else the lab's.
+KREL ?= $(shell scripts/kernel-release)
+KDIR ?= /lib/modules/$(KREL)/build
+farm  = $(O)/module-$(KREL)
+
+# build/popf.ko has no debug information; build/module-<release>/popf.ko does.
+# BTF needs the kernel's vmlinux, which distributions do not ship.
+kbuild-flags = M=$(abspath $(farm)) V=$(V) W=$(filter-out 0,$(W)) C=$(C) \
+	POPF_WERROR=$(if $(filter 1,$(WERROR)),y,n) CONFIG_DEBUG_INFO_BTF_MODULES=
+
+module: $(zydis)
+	$(quiet)[ -e "$(KDIR)/Makefile" ] || { \
+		echo "make: the headers of kernel $(KREL) are missing at $(KDIR): install linux-headers-$(KREL), or set KREL= or KDIR=" >&2; \
+		exit 2; }
+	$(quiet)scripts/module-tree $(farm)
+	$(quiet)$(MAKE) -s -C $(KDIR) $(kbuild-flags) modules
+	$(quiet)strip --strip-debug -o $(farm)/.popf.stripped $(farm)/popf.ko
+	$(quiet)cmp -s $(farm)/.popf.stripped $(O)/popf.ko || cp $(farm)/.popf.stripped $(O)/popf.ko
+
+# --- userland ---------------------------------------------------------------
+
+includes := -Iinclude -Iinclude/uapi -I$(O)/zydis/include
+zydis-flags := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_FORMATTER
+
+warnings := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wmissing-prototypes -Wstrict-prototypes
+ifeq ($(WERROR),1)
+warnings += -Werror
+endif
+ifneq ($(W),0)
+warnings += -Wshadow -Wunused-parameter
+endif
+
+CFLAGS   ?= -O2 -g
+common    = -std=gnu11 -MMD -MP $(includes) $(zydis-flags) -D_GNU_SOURCE \
+	-DPOPF_VERSION='"$(VERSION)"'
+sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+
+# objects(FLAVOUR, SOURCES)
+objects = $(patsubst %.c,$(O)/$(1)/%.o,$(2))
+
+userland-src := $(sort $(wildcard userland/*.c devices/*.c))
+userland-obj := $(call objects,obj,$(userland-src))
+zydis-names  := Decoder DecoderData Encoder EncoderData MetaInfo Mnemonic \
+	Register Segment SharedData Utils Zydis
+
+userland: $(if $(userland-src),$(O)/popf)
+
+$(O)/popf: $(userland-obj)
+	$(say) LINK $@
+	$(quiet)$(HOSTCC) $(CFLAGS) -o $@ $(userland-obj) -pthread -lseccomp
+
+$(O)/obj/%.o: %.c | $(zydis)
+	$(say) CC $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(common) $(warnings) $(CFLAGS) -pthread -c -o $@ $<
+
+# Zydis for programs: plain, and a second time with sanitizers for the tests.
+$(O)/zydis/obj/%.o: $(zydis)
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) -O2 -g -w $(includes) -I$(O)/zydis/src \
+		$(zydis-flags) -c -o $@ $(O)/zydis/src/$*.c
+
+$(O)/libzydis.a: $(zydis-names:%=$(O)/zydis/obj/%.o)
+	$(say) AR $@
+	$(quiet)rm -f $@ && ar rcs $@ $^
+
+# --- unit tests -------------------------------------------------------------
+
+# The C of monitor/ that compiles in a process, one file a line.
+MONITOR_PORTABLE :=
+
+core-src    := $(sort $(wildcard bt/*.c shadow/*.c) $(MONITOR_PORTABLE))
+core-asan   := $(call objects,asan,$(core-src))
+core-plain  := $(call objects,plain,$(core-src))
+device-asan := $(call objects,asan,$(sort $(wildcard devices/*.c)))
+lib-asan    := $(if $(core-src),$(O)/libpopfcore-asan.a) \
+	$(if $(device-asan),$(O)/libdevices-asan.a)
+
+$(O)/asan/%.o: %.c | $(zydis)
+	$(say) CC $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(common) $(warnings) $(sanitize) -pthread -c -o $@ $<
+
+# Without sanitizers: for programs that run the translated code or measure.
+$(O)/plain/%.o: %.c | $(zydis)
+	$(say) CC $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(common) $(warnings) $(CFLAGS) -pthread -c -o $@ $<
+
+$(O)/libpopfcore-asan.a: $(core-asan)
+	$(say) AR $@
+	$(quiet)rm -f $@ && ar rcs $@ $^
+
+$(O)/libpopfcore.a: $(core-plain)
+	$(say) AR $@
+	$(quiet)rm -f $@ && ar rcs $@ $^
+
+$(O)/libdevices-asan.a: $(device-asan)
+	$(say) AR $@
+	$(quiet)rm -f $@ && ar rcs $@ $^
+
+# Each tests/unit/test-*.c is a cmocka program. One that needs further sources
+# names them: unit-extra-<name> := path/to/file.c ..., and what it links with
+# besides the core: unit-libs-<name> := -lfoo (in tests/unit/unit.mk).
+-include tests/unit/unit.mk
+
+unit-names := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c)))
+unit-bin   := $(unit-names:%=$(O)/unit/%)
+
+$(O)/unit/%: $(O)/asan/tests/unit/%.o $(lib-asan) $(O)/libzydis.a
+	$(say) LINK $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(sanitize) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(lib-asan) -Wl,--end-group $(O)/libzydis.a \
+		-lcmocka -pthread $(unit-libs-$*)
+
+$(foreach t,$(unit-names),$(eval $(O)/unit/$(t): $(call objects,asan,$(unit-extra-$(t)))))
+
+unit-build: $(unit-bin)
+
+unit: $(unit-bin)
+	$(quiet)tests/run-tests.sh $(unit-bin)
+
+# --- all tests --------------------------------------------------------------
+
+# Every other kind of test is an executable tests/<kind>/test-* that prints TAP;
+# what must be built first it adds to test-needs in tests/<kind>/<kind>.mk.
+test-needs :=
+-include $(filter-out tests/unit/unit.mk,$(wildcard tests/*/*.mk))
+
+test-programs := $(sort $(wildcard $(patsubst %,tests/%/test-*,stream diff guest abi fault e2e)))
+test-programs := $(filter-out %.c %.h %.S %.mk %.o %.txt,$(test-programs))
+
+test: all $(unit-bin) $(test-needs)
+	$(quiet)tests/run-tests.sh $(unit-bin) $(test-programs)
+
+-include $(shell [ ! -d $(O) ] || find $(O)/obj $(O)/asan $(O)/plain -name '*.d' 2>/dev/null)
+
+# --- the rest ---------------------------------------------------------------
+
+check-style:
+	$(quiet)scripts/check-style
+
+format:
+	$(quiet)clang-format -i $(wildcard $(foreach d,bt shadow monitor kmod devices userland include include/popf,$(d)/*.[ch]))
+
+install: all
+	install -D -m 755 $(O)/popf $(DESTDIR)$(PREFIX)/bin/popf
+	install -D -m 644 $(O)/popf.ko $(DESTDIR)/lib/modules/$(KREL)/extra/popf.ko
+	[ -n "$(DESTDIR)" ] || depmod $(KREL)
+
+clean:
+	$(quiet)rm -rf $(O)
+
+help:
+	@sed 's/^/  /' scripts/help.txt
+
+.PHONY: all packages zydis module userland unit unit-build test lab run bench \
+	check-style format install clean help
+.SECONDARY:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Helpers shared by the scripts: sourced, never run. Sets $top (the repository)
+# and $build (its build folder, overridable with O=).
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${O:-$top/build}
+mkdir -p "$build"
+
+# One sentence on stderr.
+say()
+{
+	echo "${0##*/}: $*" >&2
+}
+
+# One sentence on stderr, then status 2: the caller's environment is at fault.
+die()
+{
+	say "$*"
+	exit 2
+}
+
+need()
+{
+	command -v "$1" >/dev/null ||
+		die "the program '$1' is missing: run scripts/ensure-packages as root"
+}
+
+# with_lock NAME COMMAND...: two makes at once must not fetch into one folder.
+with_lock()
+{
+	local name=$1
+
+	shift
+	(
+		flock -w 600 9 || die "another build holds $build/.lock-$name"
+		"$@"
+	) 9>"$build/.lock-$name"
+}
+
+# lab_release: kernel release of the lab host, which is the newest installed
+# stock header package, because the module is built against that.
+lab_release()
+{
+	local rel
+
+	rel=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
+		'linux-headers-[0-9]*-amd64' 2>/dev/null |
+		sed -n 's/^installed linux-headers-\([0-9][0-9.]*-[0-9]*-amd64\)$/\1/p' |
+		sort -V | tail -n 1)
+	[ -n "$rel" ] ||
+		die "no linux-headers-*-amd64 package is installed: run scripts/ensure-packages as root"
+	echo "$rel"
+}
