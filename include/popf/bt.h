@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The translator's contract: guest kernel code in, ring-3 code out.
+ *
+ * The monitor asks bt_enter() for the tpc of a gpc, lets the CPU run there, and
+ * gets control back at an int3 that translated code executes on purpose (an
+ * exit: bt_exit_at() says which), or at any other tpc because of a fault or a
+ * host interrupt (bt_recover() says what guest state that is).
+ *
+ * Invariants:
+ *  1. Guest registers, RSP included, are in the same hardware registers; those
+ *     that translated code has borrowed are in struct vcpu_page's spill[].
+ *  2. Guest arithmetic flags are the hardware flags, except where a record says
+ *     they are in spill_flags. IF and IOPL are virtual (vif, viopl).
+ *  3. Every tpc of a TU has a record: which guest instruction it belongs to and
+ *     whether that instruction has committed. Before its commit a sequence has
+ *     changed nothing the guest can see, so "not committed" means "restart at
+ *     gpc", and a fault there is that instruction's fault.
+ *  4. What is decoded is a private copy of the guest's bytes, fetched once.
+ *  5. A direct link or an indirect-table entry exists only to a valid TU, and
+ *     each link has its back-link (bt/audit.c checks).
+ *
+ * Locking: none inside; the caller serialises all calls on one struct bt and no
+ * vCPU executes in its TC meanwhile.
+ */
+#ifndef POPF_BT_H
+#define POPF_BT_H
+
+#include "types.h"
+#include "vcpu_page.h"
+
+struct bt;
+
+/* CPU mode of a TU: part of its key. */
+#define BT_MODE_LONG 0x0u /* 64-bit code, CPL 0 */
+#define BT_MODE_STEP 0x1u /* one guest instruction, then BT_EXIT_STEP */
+
+struct bt_config {
+	gva_t window; /* base of the TC window in the guest's address space */
+	u32 tc_size; /* bytes of TC, multiple of 64 KiB, 256 KiB..128 MiB */
+	u8 *bounce_code; /* writable host mapping of WINDOW_BOUNCE_CODE */
+	u64 *ibl_key; /* writable host mapping of the key table */
+	u64 *ibl_tpc; /* writable host mapping of the target table */
+	u8 *tc; /* writable host mapping of the TC, contiguous */
+	bool has_fsgsbase; /* RDGSBASE/WRGSBASE execute in ring 3 */
+	bool tsc_callout; /* RDTSC must be a callout */
+	bool audit; /* run bt_audit() after every change */
+};
+
+struct bt_ops {
+	/*
+	 * Copy guest code: len bytes from gva, never across a page boundary.
+	 * Must see to it that later guest writes to *gfn, and changes of the
+	 * mapping, reach bt_invalidate_*(). 0, or -EFAULT: not fetchable, the
+	 * implementation keeps the fault for injection; other -errno fatal.
+	 */
+	int (*fetch)(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn);
+	/* The last TU on gfn has gone: its write trace may be dropped. */
+	void (*untrace)(void *opaque, gfn_t gfn);
+};
+
+enum bt_exit_kind {
+	BT_EXIT_NONE, /* not an exit point: the int3 is not ours */
+	BT_EXIT_DIRECT, /* direct branch not yet chained; target in .target */
+	BT_EXIT_INDIRECT, /* lookup missed; target is vcpu_page.ibl_target */
+	BT_EXIT_CALLOUT, /* the instruction at .gpc needs C; state is before it */
+	BT_EXIT_UD, /* #UD at .gpc */
+	BT_EXIT_IRQ, /* pending check fired; state is at the boundary .gpc */
+	BT_EXIT_STEP, /* BT_MODE_STEP unit done; .gpc is the next instruction or,
+		       * with .indirect set, vcpu_page.ibl_target is */
+	BT_EXIT_BOUNCE, /* bounce code done */
+};
+
+struct bt_exit {
+	enum bt_exit_kind kind;
+	gva_t gpc; /* instruction (CALLOUT, UD) or boundary (IRQ, STEP) */
+	gva_t target; /* DIRECT */
+	u32 mode;
+	u8 insn_len; /* CALLOUT, UD: guest instruction's length */
+	u8 insn[15]; /* CALLOUT, UD: its bytes as decoded */
+	bool indirect; /* STEP: see there */
+	void *link; /* DIRECT: for bt_chain() */
+};
+
+/* Guest state at an arbitrary tpc. */
+struct bt_state {
+	gva_t gpc; /* instruction to (re)start at */
+	u16 spilled; /* bit n: guest GPR n is in spill[n], not in hardware */
+	bool flags_spilled; /* guest flags are in spill_flags */
+	bool opaque; /* no exact guest state here: resume at the same tpc */
+	bool irq_shadow; /* the boundary gpc is inside an STI/MOV SS shadow */
+	u32 mode;
+};
+
+struct bt_stats {
+	u64 tus_translated, guest_insns, guest_bytes, host_bytes;
+	u64 lookups, lookup_hits, chains, ibl_fills, unchains;
+	u64 invalidated_tus, flushes, evictions;
+	u64 tus_live, tc_used;
+	u64 exits[8]; /* by enum bt_exit_kind, as seen by bt_exit_at() */
+};
+
+/* NULL on lack of memory. tc_size and window are checked: NULL if out of range. */
+struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
+		     void *opaque);
+void bt_destroy(struct bt *bt);
+
+/*
+ * The tpc at which guest instruction gpc starts, translating if need be. 0;
+ * -EFAULT: the first byte(s) cannot be fetched (ops->fetch kept the fault);
+ * -ENOMEM.
+ */
+int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc);
+
+/*
+ * Like bt_enter() without translating: 0 or -ENOENT. Also finds instructions in
+ * the middle of a TU where the state there is exact.
+ */
+int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc);
+
+/*
+ * Which exit is at tpc (the address of the int3, i.e. the trap's RIP - 1)?
+ * tpc is untrusted: any value gives BT_EXIT_NONE or a real exit.
+ */
+void bt_exit_at(struct bt *bt, tpc_t tpc, struct bt_exit *out);
+
+/* After BT_EXIT_DIRECT: find or translate the target, patch the branch. As bt_enter(). */
+int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc);
+
+/* After BT_EXIT_INDIRECT: find or translate, fill the indirect table. As bt_enter(). */
+int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc);
+
+/* Guest state at tpc (untrusted): 0, or -ENOENT when tpc is in no TU. */
+int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out);
+
+/* Is tpc anywhere in the translation cache or bounce code? */
+bool bt_in_tc(const struct bt *bt, tpc_t tpc);
+
+/* Drop the TUs that cover any byte of [gpa, gpa + len). Returns how many. */
+u32 bt_invalidate_gpa(struct bt *bt, gpa_t gpa, u32 len);
+/* Drop the TUs with code from the page at gva (its mapping changed). */
+u32 bt_invalidate_gva(struct bt *bt, gva_t gva);
+/* Drop the TUs whose gva is in [start, last]: for a top-level slot. */
+u32 bt_invalidate_gva_range(struct bt *bt, gva_t start, gva_t last);
+bool bt_gfn_has_code(const struct bt *bt, gfn_t gfn);
+/* Drop everything. */
+void bt_flush(struct bt *bt);
+
+/*
+ * Call cb once for every (gva page, gfn) pair that has TUs; cb returns false to
+ * have the TUs of that gva page dropped.
+ */
+void bt_revalidate(struct bt *bt,
+		   bool (*cb)(void *arg, gva_t gva_page, gfn_t gfn), void *arg);
+
+/* Bit n set: TUs exist at gvas of top-level (512 GiB) slot n of 512. */
+const u64 *bt_top_slots(const struct bt *bt);
+
+void bt_get_stats(const struct bt *bt, struct bt_stats *out);
+
+/* All structures consistent? Prints the first offence through env_warn(). */
+bool bt_audit(struct bt *bt);
+
+/*
+ * Bounce: run one guest instruction whose explicit memory operand cannot be
+ * touched natively (MMIO, traced page) on a copy of that operand.
+ */
+struct bt_bounce {
+	/* in */
+	const u8 *insn; /* 15 readable bytes, or len of them */
+	u8 insn_avail;
+	gva_t gpc;
+	/* out of bt_bounce_plan() */
+	u8 insn_len;
+	u8 seg; /* enum popf_seg of the operand (FS, GS matter in long mode) */
+	s8 base; /* enum popf_gpr, -1 none, 16 RIP (of the next instruction) */
+	s8 index; /* enum popf_gpr or -1 */
+	u8 scale; /* 1, 2, 4, 8 */
+	bool addr32; /* effective address is clipped to 32 bits */
+	s64 disp;
+	u16 size; /* bytes of the memory operand */
+	bool read, write;
+	bool bit_string; /* BT* m, r: the bit offset moves the address */
+};
+
+/*
+ * Decode and describe. 0; -EINVAL: not an instruction of this kind (no explicit
+ * memory operand, privileged, control transfer, string, stack, or too wide).
+ */
+int bt_bounce_plan(struct bt_bounce *b);
+
+/*
+ * Emit it into the bounce code page with its operand replaced by data_off bytes
+ * into the window (inside WINDOW_BOUNCE_DATA), followed by BT_EXIT_BOUNCE.
+ */
+int bt_bounce_emit(struct bt *bt, const struct bt_bounce *b, u32 data_off,
+		   tpc_t *tpc);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The TC window: what translated code can see of popf, and how it is laid out.
+ *
+ *	base + 0x000000	vCPU page, struct vcpu_page	user, read-write
+ *	base + 0x001000	bounce data (operand copies)	user, read-write
+ *	base + 0x010000	bounce code			user, read-execute
+ *	base + 0x080000	indirect table, keys		user, read-only
+ *	base + 0x100000	indirect table, targets		user, read-only
+ *	base + 0x200000	translation cache		user, read-execute
+ *
+ * Invariants:
+ *  1. The base is 2 MiB aligned and in the top 2 GiB of the address space (in
+ *     test programs: the low 2 GiB), so that a sign-extended disp32 reaches the
+ *     first 2 MiB without a register.
+ *  2. All that ring 3 can write here is untrusted input to the monitor. Only
+ *     this guest suffers from nonsense in it.
+ *  3. Only the kernel root maps the window.
+ */
+#ifndef POPF_VCPU_PAGE_H
+#define POPF_VCPU_PAGE_H
+
+#include "types.h"
+
+#define WINDOW_BASE_DEFAULT 0xfffffffff0000000ull
+#define WINDOW_VCPU_OFF 0x000000u
+#define WINDOW_BOUNCE_DATA_OFF 0x001000u
+#define WINDOW_BOUNCE_DATA_SIZE 0x002000u
+#define WINDOW_BOUNCE_CODE_OFF 0x010000u
+#define WINDOW_BOUNCE_CODE_SIZE 0x001000u
+#define WINDOW_IBL_KEY_OFF 0x080000u
+#define WINDOW_IBL_TPC_OFF 0x100000u
+#define WINDOW_IBL_ENTRIES 65536u
+#define WINDOW_TC_OFF 0x200000u
+
+/* Hardware register numbers, as in ModRM. */
+enum popf_gpr {
+	GPR_RAX,
+	GPR_RCX,
+	GPR_RDX,
+	GPR_RBX,
+	GPR_RSP,
+	GPR_RBP,
+	GPR_RSI,
+	GPR_RDI,
+	GPR_R8,
+	GPR_R9,
+	GPR_R10,
+	GPR_R11,
+	GPR_R12,
+	GPR_R13,
+	GPR_R14,
+	GPR_R15,
+	GPR_COUNT
+};
+
+/* Segment numbers, as in ModRM. */
+enum popf_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
+
+/*
+ * Shared by emitted code (bt/), the monitor and, through generated offsets, the
+ * assembly. One field per line; all offsets fit a disp8 from the page only by
+ * luck, so nothing relies on it.
+ */
+struct vcpu_page {
+	/* A scratch register's guest value while translated code borrows it. */
+	u64 spill[GPR_COUNT];
+	/* Guest RFLAGS while translated code borrows the flags (lahf form: AX). */
+	u64 spill_flags;
+	/* tpc that an indirect launch jumps through. */
+	u64 jmp_target;
+	/* Guest target of an indirect branch whose lookup missed. */
+	u64 ibl_target;
+	/* Virtual RFLAGS.IF: 0 or 0x200, nothing else. */
+	u64 vif;
+	/* Virtual RFLAGS.IOPL in place: 0 or 0x1000..0x3000. */
+	u64 viopl;
+	/* Inactive GS base (the guest's MSR KERNEL_GS_BASE). */
+	u64 kernel_gs_base;
+	/* Added to RDTSC in translated code. */
+	u64 tsc_offset;
+	/* Guest MSR TSC_AUX, for RDTSCP and RDPID. */
+	u64 tsc_aux;
+	/* Read copies of the control registers; the monitor owns the truth. */
+	u64 cr0;
+	u64 cr2;
+	u64 cr3;
+	u64 cr4;
+	u64 cr8;
+	/* Guest-visible selectors, indexed by enum popf_seg. */
+	u16 sel[8];
+	/* Counters that translated code bumps when built to (statistics). */
+	u64 stat_ibl_hit;
+	u64 reserved[16];
+	/*
+	 * "Interrupt pending and IF set" without touching flags:
+	 * mov vif, %rcx; mov pend(%rcx), %rcx; jrcxz none. pend_if_clear is
+	 * always zero, pend_if_set is non-zero when an event waits for IF.
+	 */
+	u64 pend_if_clear;
+	u8 pad0[0x200 - 8];
+	u64 pend_if_set;
+};
+
+#define VCPU_RFLAGS_IF 0x200ull
+
+#endif
