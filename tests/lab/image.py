@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab host's kernel and initramfs, kept under build/kernels/."""
+
+import lzma
+import os
+import struct
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../scripts"))
+from cpio import Cpio  # noqa: E402
+
+# In loading order.
+MODULES = (
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_console",
+    "netfs",
+    "fscache",
+    "9pnet",
+    "9pnet_virtio",
+    "9p",
+)
+
+APPLETS = "sh cat chroot cp echo insmod ip ln mkdir mkfifo mount printf sleep sync uname".split()
+
+
+class Unavailable(Exception):
+    """Something the lab needs is missing; the text says what to do."""
+
+
+def payload(bzimage):
+    """The ELF kernel inside a bzImage, as a boot loader would unpack it."""
+    setup_sectors = bzimage[0x1F1] or 4
+    offset, length = struct.unpack_from("<II", bzimage, 0x248)
+    start = (setup_sectors + 1) * 512 + offset
+    data = bzimage[start:start + length]
+    if data[:6] != b"\xfd7zXZ\0":
+        raise Unavailable("the lab kernel is not compressed with xz: use --bzimage")
+    return lzma.LZMADecompressor().decompress(data)
+
+
+def write_atomically(path, data):
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def kernel(top, build):
+    """Fetch and prepare the host kernel. Returns its files: folder, vmlinuz, vmlinux, base."""
+    done = subprocess.run([os.path.join(top, "scripts/fetch-kernel"), "lab"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Unavailable("the host kernel could not be fetched")
+    folder = done.stdout.strip()
+    files = {name: os.path.join(folder, name) for name in ("vmlinuz", "vmlinux", "base.cpio")}
+    files["folder"] = folder
+    if not os.path.exists(files["vmlinux"]):
+        write_atomically(files["vmlinux"], payload(read(files["vmlinuz"])))
+    sources = [os.path.join(top, "tests/lab", name) for name in ("init", "image.py")]
+    newest = max(os.path.getmtime(source) for source in sources)
+    if not os.path.exists(files["base.cpio"]) or os.path.getmtime(files["base.cpio"]) < newest:
+        write_atomically(files["base.cpio"], base_archive(top, folder))
+    return files
+
+
+def base_archive(top, folder):
+    """Everything in the initramfs that is the same for every run."""
+    archive = Cpio()
+    for name in ("bin", "dev", "lab", "lib", "new", "proc", "sys"):
+        archive.directory(name)
+    archive.character_device("dev/console", 5, 1)
+    busybox = "/bin/busybox"
+    if not os.path.exists(busybox):
+        raise Unavailable("/bin/busybox is missing: run scripts/ensure-packages as root")
+    archive.file("bin/busybox", read(busybox), 0o755)
+    for applet in APPLETS:
+        archive.symlink(f"bin/{applet}", "busybox")
+    found = {}
+    for base, _, names in os.walk(os.path.join(folder, "modules/lib/modules")):
+        found.update({name: os.path.join(base, name) for name in names})
+    for module in MODULES:
+        archive.file(f"lib/{module}.ko", read(found[f"{module}.ko"]))
+    archive.file("init", read(os.path.join(top, "tests/lab/init")), 0o755)
+    return archive.finish()
+
+
+def write_initrd(path, files, run_files):
+    """The initramfs of one run: the common part and run_files in /lab."""
+    archive = Cpio()
+    for name, text in run_files.items():
+        archive.file(f"lab/{name}", text.encode(errors="surrogateescape"))
+    with open(path, "wb") as out:
+        out.write(read(files["base.cpio"]))
+        out.write(archive.finish())
