@@ -71,7 +71,7 @@ module: $(zydis)
 
 # --- userland ---------------------------------------------------------------
 
-includes := -Iinclude -Iinclude/uapi -I$(O)/zydis/include
+includes := -I. -Iinclude -Iinclude/uapi -I$(O)/zydis/include
 zydis-flags := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_FORMATTER
 
 warnings := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
@@ -125,8 +125,10 @@ core-src    := $(sort $(wildcard bt/*.c shadow/*.c) $(MONITOR_PORTABLE))
 core-asan   := $(call objects,asan,$(core-src))
 core-plain  := $(call objects,plain,$(core-src))
 device-asan := $(call objects,asan,$(sort $(wildcard devices/*.c)))
+user-asan   := $(call objects,asan,$(filter-out %/main.c,$(sort $(wildcard userland/*.c))))
 lib-asan    := $(if $(core-src),$(O)/libpopfcore-asan.a) \
-	$(if $(device-asan),$(O)/libdevices-asan.a)
+	$(if $(device-asan),$(O)/libdevices-asan.a) \
+	$(if $(user-asan),$(O)/libuserland-asan.a)
 
 $(O)/asan/%.o: %.c | $(zydis)
 	$(say) CC $@
@@ -149,19 +151,27 @@ $(O)/libdevices-asan.a: $(device-asan)
 	$(say) AR $@
 	$(quiet)rm -f $@ && ar rcs $@ $^
 
-# Each tests/unit/test-*.c is a cmocka program. One that needs further sources
-# names them: unit-extra-<name> := path/to/file.c ..., and what it links with
-# besides the core: unit-libs-<name> := -lfoo (in tests/unit/unit.mk).
--include tests/unit/unit.mk
+$(O)/libuserland-asan.a: $(user-asan)
+	$(say) AR $@
+	$(quiet)rm -f $@ && ar rcs $@ $^
 
-unit-names := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c)))
+# Each tests/unit/*.c is a cmocka program. Settings in tests/unit/unit.mk or a
+# tests/unit/<name>.mk of its own:
+#   unit-helpers += file.c               a file of tests/unit that is no program
+#   unit-extra-<name> := path/file.c ... further sources of a program
+#   unit-libs-<name> := -lfoo            what it links with besides
+unit-helpers :=
+-include $(wildcard tests/unit/*.mk)
+
+unit-names := $(sort $(patsubst tests/unit/%.c,%,$(filter-out \
+	$(addprefix tests/unit/,$(notdir $(unit-helpers))),$(wildcard tests/unit/*.c))))
 unit-bin   := $(unit-names:%=$(O)/unit/%)
 
 $(O)/unit/%: $(O)/asan/tests/unit/%.o $(lib-asan) $(O)/libzydis.a
 	$(say) LINK $@
 	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(sanitize) -o $@ $(filter %.o,$^) \
 		-Wl,--start-group $(lib-asan) -Wl,--end-group $(O)/libzydis.a \
-		-lcmocka -pthread $(unit-libs-$*)
+		-lcmocka -lseccomp -pthread $(unit-libs-$*)
 
 $(foreach t,$(unit-names),$(eval $(O)/unit/$(t): $(call objects,asan,$(unit-extra-$(t)))))
 
@@ -175,15 +185,31 @@ unit: $(unit-bin)
 # Every other kind of test is an executable tests/<kind>/test-* that prints TAP;
 # what must be built first it adds to test-needs in tests/<kind>/<kind>.mk.
 test-needs :=
--include $(filter-out tests/unit/unit.mk,$(wildcard tests/*/*.mk))
+-include $(filter-out tests/unit/%,$(wildcard tests/*/*.mk))
 
-test-programs := $(sort $(wildcard $(patsubst %,tests/%/test-*,stream diff guest abi fault e2e)))
-test-programs := $(filter-out %.c %.h %.S %.mk %.o %.txt,$(test-programs))
+test-programs := $(filter-out tests/unit/%,$(sort $(wildcard tests/*/test-*)))
+test-programs := $(filter-out %.c %.h %.S %.mk %.o %.txt %.py,$(test-programs))
 
 test: all $(unit-bin) $(test-needs)
 	$(quiet)tests/run-tests.sh $(unit-bin) $(test-programs)
 
 -include $(shell [ ! -d $(O) ] || find $(O)/obj $(O)/asan $(O)/plain -name '*.d' 2>/dev/null)
+
+# --- lab and guest ----------------------------------------------------------
+
+# Everything that runs in the lab uses the module built for the lab's kernel.
+lab-needs: all
+	$(quiet)[ "$(KREL)" = "$$(. scripts/lib.sh && lab_release)" ] || \
+		$(MAKE) module KREL=$$(. scripts/lib.sh && lab_release)
+
+lab: lab-needs
+	$(quiet)tests/lab/run --interactive --module $(LABFLAGS) -- 'exec bash'
+
+run:
+	$(quiet)scripts/run-guest
+
+bench:
+	$(quiet)scripts/bench $(or $(BENCH),boot)
 
 # --- the rest ---------------------------------------------------------------
 
@@ -204,6 +230,6 @@ clean:
 help:
 	@sed 's/^/  /' scripts/help.txt
 
-.PHONY: all packages zydis module userland unit unit-build test lab run bench \
+.PHONY: all packages zydis module userland unit unit-build test lab lab-needs run bench \
 	check-style format install clean help
 .SECONDARY:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lab host's kernel and initramfs, kept under build/kernels/."""
 
+import hashlib
 import lzma
 import os
 import struct
@@ -61,14 +62,14 @@ def kernel(top, build):
     if done.returncode:
         raise Unavailable("the host kernel could not be fetched")
     folder = done.stdout.strip()
-    files = {name: os.path.join(folder, name) for name in ("vmlinuz", "vmlinux", "base.cpio")}
+    files = {name: os.path.join(folder, name) for name in ("vmlinuz", "vmlinux")}
     files["folder"] = folder
     if not os.path.exists(files["vmlinux"]):
         write_atomically(files["vmlinux"], payload(read(files["vmlinuz"])))
-    sources = [os.path.join(top, "tests/lab", name) for name in ("init", "image.py")]
-    newest = max(os.path.getmtime(source) for source in sources)
-    if not os.path.exists(files["base.cpio"]) or os.path.getmtime(files["base.cpio"]) < newest:
-        write_atomically(files["base.cpio"], base_archive(top, folder))
+    sources = b"".join(read(os.path.join(top, "tests/lab", name)) for name in ("init", "image.py"))
+    files["base"] = os.path.join(folder, f"base-{hashlib.sha256(sources).hexdigest()[:16]}.cpio")
+    if not os.path.exists(files["base"]):
+        write_atomically(files["base"], base_archive(top, folder))
     return files
 
 
@@ -99,5 +100,5 @@ def write_initrd(path, files, run_files):
     for name, text in run_files.items():
         archive.file(f"lab/{name}", text.encode(errors="surrogateescape"))
     with open(path, "wb") as out:
-        out.write(read(files["base.cpio"]))
+        out.write(read(files["base"]))
         out.write(archive.finish())
