@@ -66,8 +66,9 @@ module: $(zydis)
 		exit 2; }
 	$(quiet)scripts/module-tree $(farm)
 	$(quiet)$(MAKE) -s -C $(KDIR) $(kbuild-flags) modules
-	$(quiet)strip --strip-debug -o $(farm)/.popf.stripped $(farm)/popf.ko
-	$(quiet)cmp -s $(farm)/.popf.stripped $(O)/popf.ko || cp $(farm)/.popf.stripped $(O)/popf.ko
+	$(quiet)strip --strip-debug -o $(farm)/popf-stripped.ko $(farm)/popf.ko
+	$(quiet)[ "$(KREL)" != "$$(scripts/kernel-release)" ] || \
+		cmp -s $(farm)/popf-stripped.ko $(O)/popf.ko || cp $(farm)/popf-stripped.ko $(O)/popf.ko
 
 # --- userland ---------------------------------------------------------------
 
@@ -199,14 +200,21 @@ test: all $(unit-bin) $(test-needs)
 
 # Everything that runs in the lab uses the module built for the lab's kernel.
 lab-needs: all
-	$(quiet)[ "$(KREL)" = "$$(. scripts/lib.sh && lab_release)" ] || \
-		$(MAKE) module KREL=$$(. scripts/lib.sh && lab_release)
+	$(quiet)[ "$(KREL)" = "$$(scripts/kernel-release lab)" ] || \
+		$(MAKE) module KREL=$$(scripts/kernel-release lab)
 
 lab: lab-needs
 	$(quiet)tests/lab/run --interactive --module $(LABFLAGS) -- 'exec bash'
 
-run:
-	$(quiet)scripts/run-guest
+# ENGINE=tcg runs the same guest in QEMU on this machine, without popf: for
+# work on the guest image and to compare.
+guest: $(packages)
+	$(quiet)scripts/make-guest
+
+run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
+	$(quiet)+scripts/run-guest
+
+export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS
 
 bench:
 	$(quiet)scripts/bench $(or $(BENCH),boot)
@@ -230,6 +238,6 @@ clean:
 help:
 	@sed 's/^/  /' scripts/help.txt
 
-.PHONY: all packages zydis module userland unit unit-build test lab lab-needs run bench \
+.PHONY: all packages zydis module userland unit unit-build test lab lab-needs guest run bench \
 	check-style format install clean help
 .SECONDARY:
