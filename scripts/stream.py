@@ -5,8 +5,10 @@ import contextlib
 import ctypes
 import os
 import re
+import select
 import signal
 import termios
+import threading
 
 
 class Stopped(Exception):
@@ -25,6 +27,17 @@ def stop_on_signals():
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    if os.isatty(0):
+        threading.Thread(target=_watch_terminal, daemon=True).start()
+
+
+def _watch_terminal():
+    """A closing terminal sends SIGHUP to its session leader only, and make does not pass it on."""
+    poll = select.poll()
+    poll.register(0, 0)
+    while not poll.poll():
+        pass
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def die_with_parent():
