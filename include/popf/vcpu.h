@@ -347,6 +347,29 @@ void clock_update(struct vcpu *v);
 u64 vcpu_guest_tsc(struct vcpu *v);
 /* Wake a halted vCPU, or kick it out of the guest world (any context). */
 void vcpu_kick(struct vcpu *v);
+/*
+ * Sleep until ready(v), request_exit or a signal: 0 or -EINTR. vcpu_kick() makes it
+ * look again.
+ */
+int vcpu_block(struct vcpu *v, bool (*ready)(struct vcpu *v));
+/*
+ * Around a trip to the guest world, interrupts off. Begin is false when a kick
+ * has come since the last trip: do not enter, look at requests again.
+ */
+bool vcpu_guest_begin(struct vcpu *v);
+void vcpu_guest_end(struct vcpu *v);
+/*
+ * On return each vCPU has been outside the guest world since the call: what it
+ * does next sees the sptes as they are now, so change them first. Interrupts on;
+ * fine inside an mmu notifier.
+ */
+void vm_kick_vcpus(struct popf_vm *vm);
+/* FPU: once per vCPU; around vcpu_run(); before each entry, interrupts off. */
+int vcpu_fpu_init(struct vcpu *v);
+void vcpu_fpu_fini(struct vcpu *v);
+void vcpu_fpu_enter(struct vcpu *v);
+void vcpu_fpu_leave(struct vcpu *v);
+void vcpu_fpu_prepare(struct vcpu *v);
 /* The VM's vCPUs, for MSI routing; NULL past the end. */
 struct vcpu *vm_vcpu(struct popf_vm *vm, u32 index);
 u32 vm_tsc_khz(struct popf_vm *vm);
@@ -364,6 +387,7 @@ void popf_timer_destroy(struct popf_timer *t);
 void popf_timer_arm_tsc(struct popf_timer *t, u64 host_tsc);
 /* Fire delta nanoseconds from now. */
 void popf_timer_arm_ns(struct popf_timer *t, u64 delta_ns);
+/* Does not wait: a callback that is already running goes on. */
 void popf_timer_cancel(struct popf_timer *t);
 u64 host_now_ns(void);
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Offsets the assembly needs, turned into asm_offsets.h by the build. Nothing in
+ * the assembly names an offset that is not generated here.
+ */
+#include <linux/kbuild.h>
+#include <linux/stddef.h>
+
+#include <popf/env.h>
+#include "world.h"
+
+#define WD(field) OFFSET(WD_##field, world_data, field)
+
+int main(void)
+{
+	WD(host_rsp);
+	WD(host_cr0);
+	WD(host_cr3);
+	WD(host_cr4);
+	WD(host_fs_base);
+	WD(host_gs_base);
+	WD(host_ds);
+	WD(host_es);
+	WD(host_fs);
+	WD(host_gs);
+	WD(host_tr);
+	WD(host_gdt);
+	WD(host_idt);
+	WD(cr0);
+	WD(cr3);
+	WD(cr4);
+	WD(fs_base);
+	WD(gs_base);
+	WD(ds);
+	WD(es);
+	WD(fs);
+	WD(gs);
+	WD(cr2);
+	WD(gdt);
+	WD(idt);
+	WD(cross_gdt);
+	WD(fsgsbase);
+	WD(noted);
+	WD(nmi_noted);
+	WD(mc_noted);
+	WD(scratch);
+	WD(fault_vector);
+	WD(fault_error);
+	WD(fault_rip);
+	WD(regs);
+	OFFSET(WR_vector, world_regs, vector);
+	OFFSET(WR_error, world_regs, error);
+	OFFSET(WR_rip, world_regs, rip);
+	OFFSET(WR_cs, world_regs, cs);
+	OFFSET(WR_rflags, world_regs, rflags);
+	OFFSET(WR_rsp, world_regs, rsp);
+	OFFSET(WR_ss, world_regs, ss);
+	DEFINE(WD_SIZE, sizeof(struct world_data));
+	DEFINE(WR_SIZE, sizeof(struct world_regs));
+	return 0;
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest code for the translator: fetching it, and noticing when what was fetched
+ * is no longer what the guest would execute.
+ *
+ * Code can go stale in three ways:
+ *  - a store to the frame: the frame is traced, vcpu_write_gpa() invalidates;
+ *  - a change of the gva-to-gpa mapping: the page tables on the walk are traced,
+ *    shadow reports it and code_settle() applies it before the next entry;
+ *  - a CR3 load: top-level entries that lead to translated code are compared.
+ *
+ * Invariant: no TU runs after code_settle() whose (gva, gfn) pairs are not what
+ * the current page tables say.
+ */
+#include "monitor_host.h"
+
+static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
+{
+	struct vcpu *v = opaque;
+	struct world *w = v->world;
+	struct shadow_mode m;
+	int ret;
+
+	vcpu_shadow_mode(v, &m);
+	ret = shadow_trace_code(v->shadow, &m, gva, gfn, &w->fetch_fault);
+	if (ret == -EFAULT)
+		w->fetch_faulted = true;
+	if (ret)
+		return ret;
+	return gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
+			 len);
+}
+
+static void code_untrace(void *opaque, gfn_t gfn)
+{
+	struct vcpu *v = opaque;
+
+	shadow_trace_del(v->shadow, gfn, SHADOW_TRACE_CODE);
+}
+
+const struct bt_ops code_bt_ops = {
+	.fetch = code_fetch,
+	.untrace = code_untrace,
+};
+
+/* May come in the middle of a translation: only note it. */
+void code_mapping_changed(struct vcpu *v, gfn_t gfn)
+{
+	struct world *w = v->world;
+
+	if (gfn == GFN_NONE || w->n_stale == ARRAY_SIZE(w->stale))
+		w->code_stale = true;
+	else
+		w->stale[w->n_stale++] = gfn;
+}
+
+/* Does gva still lead to gfn? Re-traces the walk if so. */
+static bool code_still_there(void *arg, gva_t gva, gfn_t gfn)
+{
+	struct vcpu *v = arg;
+	struct shadow_fault fault;
+	struct shadow_mode m;
+	gfn_t now;
+
+	vcpu_shadow_mode(v, &m);
+	return !shadow_trace_code(v->shadow, &m, gva, &now, &fault) &&
+	       now == gfn;
+}
+
+void code_settle(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u32 i;
+
+	for (i = 0; i < w->n_stale; i++)
+		bt_invalidate_gpa(v->bt, gfn_to_gpa(w->stale[i]),
+				  POPF_PAGE_SIZE);
+	w->n_stale = 0;
+	/* Re-tracing can itself reclaim shadow pages: then look again. */
+	for (i = 0; w->code_stale && i < 4; i++) {
+		w->code_stale = false;
+		bt_revalidate(v->bt, code_still_there, v);
+	}
+	if (w->code_stale) {
+		w->code_stale = false;
+		bt_flush(v->bt);
+	}
+}
+
+static bool top_entry(struct vcpu *v, u64 cr3, u32 slot, u64 *entry)
+{
+	gpa_t gpa = (cr3 & 0x000ffffffffff000ull) + slot * 8;
+
+	return !gmem_read(v->vm, gpa, entry, 8);
+}
+
+static gva_t slot_gva(u32 slot)
+{
+	gva_t gva = (gva_t)slot << 39;
+
+	return slot < 256 ? gva : gva | 0xffff000000000000ull;
+}
+
+/* Accessed bit and ignored bits do not change what an entry maps. */
+#define TOP_ENTRY_MASK 0x800ffffffffff01full
+
+void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
+{
+	const u64 *slots = bt_top_slots(v->bt);
+	u32 slot;
+	u64 a, b;
+
+	v->stats.cr3_writes++;
+	if (old_cr3 == v->cr3)
+		return;
+	for (slot = 0; slot < 512; slot++) {
+		if (!(slots[slot / 64] >> slot % 64 & 1))
+			continue;
+		if (top_entry(v, old_cr3, slot, &a) &&
+		    top_entry(v, v->cr3, slot, &b) &&
+		    !((a ^ b) & TOP_ENTRY_MASK))
+			continue;
+		bt_invalidate_gva_range(v->bt, slot_gva(slot),
+					slot_gva(slot) + (1ull << 39) - 1);
+	}
+}
+
+void vcpu_mmu_changed(struct vcpu *v, bool flush_code)
+{
+	if (flush_code && v->bt)
+		bt_flush(v->bt);
+}
+
+void vcpu_invlpg(struct vcpu *v, gva_t gva)
+{
+	struct shadow_mode m;
+
+	v->stats.invlpgs++;
+	vcpu_shadow_mode(v, &m);
+	shadow_invlpg(v->shadow, &m, gva);
+}
+
+void vcpu_tables_changed(struct vcpu *v)
+{
+	v->world->gdt_valid = false;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Private to the parts of monitor/ that only exist in the module: the world, the
+ * switch region, the run loop.
+ */
+#ifndef POPF_MONITOR_HOST_H
+#define POPF_MONITOR_HOST_H
+
+#include <popf/vcpu.h>
+#include <popf/vm.h>
+
+#include "world.h"
+
+/* switch_64.S */
+extern const u8 popf_switch_start[];
+extern const u8 popf_switch_end[];
+
+struct switch_layout {
+	u64 start;
+	u64 end;
+	u64 stubs; /* offsets from start, all that follow */
+	u64 nmi;
+	u64 mc;
+	u64 db;
+	u64 df;
+	u64 syscall;
+	u64 syscall32;
+	u64 sysenter;
+	u64 enter_iret;
+};
+
+extern const struct switch_layout popf_switch_layout;
+void popf_world_call(void *enter);
+void popf_call_gate(void *handler);
+
+#define SWITCH_STUB_SIZE 16
+
+/* region.c */
+int region_init(const char **reason);
+void region_exit(void);
+/* The slot's top-level entry for shadow roots of this VM. */
+u64 region_top_entry(struct popf_vm *vm);
+int region_vm_create(struct popf_vm *vm);
+void region_vm_destroy(struct popf_vm *vm);
+/* Where vCPU id's part starts, in either world. */
+gva_t region_vcpu_base(struct popf_vm *vm, u32 id);
+/* Map one page of it: page index, 0..REGION_PAGES-1. */
+void region_map(struct popf_vm *vm, u32 id, u32 index, hpa_t hpa, bool exec,
+		bool write);
+/* Map the shared copy of the switch code. */
+void region_map_code(struct popf_vm *vm, u32 id);
+/* Unmap all of a vCPU's pages and flush every CPU's TLB. */
+void region_unmap(struct popf_vm *vm, u32 id);
+
+/* window.c */
+struct window {
+	gva_t base;
+	u32 tc_size;
+	u32 n_pages; /* frames behind the window */
+	struct page **pages;
+	u8 *map; /* all frames, contiguous for the host: see window_offsets() */
+	u32 n_pdes;
+	u64 *pde; /* level-2 entries for shadow */
+	u64 **pt; /* the level-1 tables */
+};
+
+int window_create(struct window *w, gva_t base, u32 tc_size);
+void window_destroy(struct window *w);
+/* Host mapping of an offset of the window that has memory behind it. */
+void *window_at(struct window *w, u32 off);
+
+/* hostmsr.c: MSRs that the host kernel itself does not use while in ring 0. */
+enum host_msr {
+	HMSR_STAR,
+	HMSR_LSTAR,
+	HMSR_CSTAR,
+	HMSR_SFMASK,
+	HMSR_SYSENTER_CS,
+	HMSR_SYSENTER_ESP,
+	HMSR_SYSENTER_EIP,
+	HMSR_TSC_AUX,
+	HMSR_COUNT
+};
+
+int hostmsr_init(void);
+void hostmsr_exit(void);
+/*
+ * Set this CPU's MSR for the guest world; the host's value comes back before the
+ * CPU returns to user mode. Preemption off.
+ */
+void hostmsr_set(enum host_msr n, u64 val);
+
+/* world.c */
+struct world {
+	struct world_data *data; /* host address of the page in the region */
+	u64 *gdt; /* guest's half, 512 entries */
+	u64 *gdt_popf;
+	u64 *cross;
+	u8 *idt;
+	u8 *tss;
+	void *ist[4];
+	gva_t base; /* of this vCPU's part of the region */
+	struct window window;
+	u64 gdt_raw[32]; /* guest descriptors the shadow was made from */
+	bool gdt_valid;
+	bool user; /* last entry was direct execution */
+	bool bouncing; /* tpc is in bounce code for v->bounce */
+	bool nudge; /* single-step out of a place without exact state */
+	u64 tf; /* RF_TF when guest kernel code is single-stepped */
+	unsigned long dr6; /* hardware's, at a #DB */
+	u64 user_flags; /* virtual IF and IOPL in direct execution */
+	bool fetch_faulted; /* code.c: the last fetch's fault */
+	struct shadow_fault fetch_fault;
+	bool code_stale; /* code.c: mappings of code may have changed */
+	u32 n_stale;
+	gfn_t stale[16];
+	bool window_conflict;
+};
+
+int world_create(struct vcpu *v);
+void world_destroy(struct vcpu *v);
+/* Rebuild the guest's half of the GDT from guest memory when it differs. */
+void world_refresh_gdt(struct vcpu *v);
+/* The selector hardware may load for a data segment, 0 when it may not. */
+u16 world_selector(const struct vcpu *v, u16 sel);
+/* Switch to the guest and back. Interrupts off. */
+void world_switch(struct vcpu *v);
+
+/* code.c */
+extern const struct bt_ops code_bt_ops;
+void code_mapping_changed(struct vcpu *v, gfn_t gfn);
+/* Apply what code_mapping_changed() has noted; v is canonical. */
+void code_settle(struct vcpu *v);
+
+#endif

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The run loop: deliver what is pending, enter the guest world, handle the exit.
+ *
+ * One turn:
+ *	settle	code mappings, pending exceptions, NMI, interrupts
+ *	prepare	find the root and, for guest kernel code, the tpc
+ *	enter	interrupts off: last checks, FPU, world_switch()
+ *	host	still off: replay the host's interrupt, NMI or machine check
+ *	handle	interrupts on: one case per exit, in guest_kernel.c/guest_user.c
+ *
+ * Invariants:
+ *  1. Between the last check for kicks and the switch interrupts are off, so a kick
+ *     (an IPI) that comes later ends the guest's run.
+ *  2. Everything with locks, sleeping or guest memory happens with interrupts on
+ *     and in the host world.
+ */
+#include <linux/entry-kvm.h>
+#include <linux/module.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/idtentry.h>
+#include <asm/mce.h>
+#include <asm/trapnr.h>
+
+#include "monitor_host.h"
+#include "run.h"
+
+int vcpu_init(struct vcpu *v)
+{
+	struct shadow_fixed fixed;
+	int ret;
+
+	v->shadow = v->vm->shadow;
+	v->user_irq = -1;
+	ret = world_create(v);
+	if (ret)
+		return ret;
+	fixed.region_base = REGION_BASE;
+	fixed.region_pte = region_top_entry(v->vm);
+	fixed.window_base = v->world->window.base;
+	fixed.window_pdes = v->world->window.n_pdes;
+	fixed.window_pde = v->world->window.pde;
+	ret = shadow_set_fixed(v->shadow, &fixed);
+	if (ret) {
+		world_destroy(v);
+		return ret;
+	}
+	vcpu_reset(v);
+	return 0;
+}
+
+void vcpu_fini(struct vcpu *v)
+{
+	/* Roots lead to the window's tables: forget them before they go. */
+	if (v->shadow)
+		shadow_zap_all(v->shadow);
+	world_destroy(v);
+}
+
+/* An event for translated code that runs with IF clear: it looks at sti. */
+static void arm_pending(struct vcpu *v, bool pending)
+{
+	WRITE_ONCE(v->page->pend_if_set, pending);
+}
+
+static int next_irq(struct vcpu *v)
+{
+	if (v->user_irq >= 0)
+		return v->user_irq;
+	return v->lapic ? lapic_pending(v->lapic) : -1;
+}
+
+static void take_irq(struct vcpu *v, u8 vector)
+{
+	if (v->user_irq >= 0)
+		v->user_irq = -1;
+	else
+		lapic_accept(v->lapic, vector);
+	v->stats.irq_injections++;
+}
+
+/* Would the guest take an interrupt here, whatever form the registers have? */
+static bool irq_open(struct vcpu *v)
+{
+	if (!v->tpc)
+		return vcpu_irq_allowed(v);
+	return READ_ONCE(v->page->vif) & RF_IF;
+}
+
+/*
+ * Bring the registers into canonical form for somebody who needs them. Where
+ * translated code has no exact guest state, false: the next entry single-steps
+ * (hardware TF) out of that place.
+ */
+static bool exact(struct vcpu *v)
+{
+	if (!v->tpc || sync_recover(v))
+		return true;
+	v->world->nudge = true;
+	return false;
+}
+
+static enum emul inject_interrupt(struct vcpu *v, int vector)
+{
+	if (!exact(v))
+		return EMUL_DONE;
+	if (!vcpu_irq_allowed(v))
+		return EMUL_DONE;
+	take_irq(v, vector);
+	v->halted = false;
+	return vcpu_deliver_interrupt(v, vector, false);
+}
+
+static enum emul inject_nmi(struct vcpu *v)
+{
+	if (!exact(v))
+		return EMUL_DONE;
+	if (!vcpu_nmi_allowed(v))
+		return EMUL_DONE;
+	v->nmi_pending = false;
+	v->halted = false;
+	v->stats.nmi_injections++;
+	return vcpu_deliver_interrupt(v, VEC_NMI, true);
+}
+
+static enum emul inject_events(struct vcpu *v)
+{
+	enum emul ret = EMUL_DONE;
+	int vector;
+
+	if (v->exc.pending) {
+		v->stats.exceptions++;
+		ret = vcpu_deliver_exception(v);
+	}
+	if (ret == EMUL_DONE && READ_ONCE(v->nmi_pending) && !v->nmi_masked)
+		ret = inject_nmi(v);
+	if (ret != EMUL_DONE || v->triple_fault)
+		return ret;
+	vector = next_irq(v);
+	if (vector >= 0 && irq_open(v))
+		ret = inject_interrupt(v, vector);
+	arm_pending(v, next_irq(v) >= 0 || READ_ONCE(v->nmi_pending));
+	return ret;
+}
+
+/* Reasons to go back to userland that do not come from an instruction. */
+static bool wants_userland(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	int eoi;
+
+	if (v->triple_fault) {
+		v->triple_fault = false;
+		run->exit_reason = KVM_EXIT_SHUTDOWN;
+		return true;
+	}
+	eoi = v->lapic && !v->tpc ? lapic_take_eoi_exit(v->lapic) : -1;
+	if (eoi >= 0) {
+		run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		run->eoi.vector = eoi;
+		return true;
+	}
+	if (run->request_interrupt_window && v->user_irq < 0 &&
+	    irq_open(v) && exact(v)) {
+		run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		return true;
+	}
+	return false;
+}
+
+static bool has_wake_event(struct vcpu *v)
+{
+	return v->exc.pending || READ_ONCE(v->nmi_pending) ||
+	       (next_irq(v) >= 0 && vcpu_irq_allowed(v));
+}
+
+static int wait_halted(struct vcpu *v)
+{
+	int ret = 0;
+
+	while (v->halted && !ret) {
+		if (has_wake_event(v)) {
+			v->halted = false;
+			break;
+		}
+		if (!v->lapic) {
+			v->run->exit_reason = KVM_EXIT_HLT;
+			v->halted = false;
+			return 1;
+		}
+		v->stats.halt_exits++;
+		ret = vcpu_block(v, has_wake_event);
+		clock_update(v);
+	}
+	return ret;
+}
+
+/* Canonical: where to go on in translated code. */
+static enum emul find_tpc(struct vcpu *v)
+{
+	struct world *w = v->world;
+	tpc_t tpc;
+	int ret;
+
+	w->tf = v->regs.rflags & RF_TF;
+	ret = bt_enter(v->bt, v->regs.rip,
+		       w->tf ? BT_MODE_STEP : BT_MODE_LONG, &tpc);
+	if (ret)
+		return run_fetch_failed(v, v->regs.rip, ret);
+	sync_load_kernel(v, tpc);
+	v->irq_shadow = false;
+	return EMUL_DONE;
+}
+
+/* Choose root and registers for the next entry. */
+static enum emul prepare(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct shadow_mode m;
+	hpa_t root;
+	int ret;
+
+	if (!vcpu_long_mode(v) || !(v->cr0 & 0x80000000ul))
+		return vcpu_stop(v, "only long mode is supported yet");
+	w->user = !v->tpc && vcpu_cpl(v) == 3;
+	if (w->user) {
+		world_refresh_gdt(v);
+		sync_enter_user(v);
+	} else if (!v->tpc) {
+		if (!v->seg[SEG_CS].l)
+			return vcpu_stop(v, "32-bit code at CPL 0 is not supported yet");
+		if (!w->gdt_valid)
+			world_refresh_gdt(v);
+		if (find_tpc(v) != EMUL_DONE)
+			return EMUL_FAULT;
+	}
+	if (w->n_stale || w->code_stale)
+		return EMUL_FAULT; /* settle first */
+	vcpu_shadow_mode(v, &m);
+	ret = shadow_root(v->shadow, &m, w->user ? SHADOW_USER : SHADOW_KERNEL,
+			  &root);
+	if (ret)
+		return vcpu_stop(v, "no shadow root: error %d", ret);
+	w->data->cr3 = root;
+	if (!w->user)
+		sync_enter_kernel(v);
+	if (w->nudge)
+		w->data->regs.rflags |= RF_TF;
+	return EMUL_DONE;
+}
+
+static void replay_host_event(struct vcpu *v, u32 vector)
+{
+	struct world_data *d = v->world->data;
+	const gate_desc *idt = (const gate_desc *)d->host_idt.base;
+
+	if (vector >= FIRST_EXTERNAL_VECTOR && vector < NR_VECTORS) {
+		v->stats.irq_exits++;
+		popf_call_gate((void *)gate_offset(&idt[vector]));
+	}
+	if (d->nmi_noted) {
+		v->stats.nmi_exits++;
+		popf_call_gate(asm_exc_nmi_noist);
+	}
+	if (d->mc_noted) {
+		struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
+
+		do_machine_check(&regs);
+	}
+}
+
+/*
+ * One trip to the guest world. Returns its exit vector, or -1 when something came
+ * up before the entry.
+ */
+static int enter_guest(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u32 vector;
+	int ret = -1;
+
+	preempt_disable();
+	local_irq_disable();
+	if (!vcpu_guest_begin(v))
+		goto out;
+	if (!w->bouncing && !w->nudge && __xfer_to_guest_mode_work_pending())
+		goto out_mode;
+	vcpu_fpu_prepare(v);
+	if (unlikely(hw_breakpoint_active()))
+		set_debugreg(0, 7);
+	trace_popf_entry(v);
+	world_switch(v);
+	vector = w->data->regs.vector;
+	if (vector == VEC_DB) {
+		get_debugreg(w->dr6, 6);
+		set_debugreg(DR6_RESERVED, 6);
+	}
+	if (unlikely(hw_breakpoint_active()))
+		hw_breakpoint_restore();
+	v->stats.exits++;
+	replay_host_event(v, vector);
+	ret = vector;
+out_mode:
+	vcpu_guest_end(v);
+out:
+	local_irq_enable();
+	preempt_enable();
+	return ret;
+}
+
+static enum emul region_faulted(struct vcpu *v)
+{
+	const struct world_data *d = v->world->data;
+	const struct world *w = v->world;
+
+	return vcpu_stop(v, "the world switch faulted: vector %llu error %llx at +%llx (%s, cs %llx ss %llx ds %x)",
+			 d->fault_vector, d->fault_error, d->fault_rip - w->base,
+			 w->user ? "user" : "kernel", d->regs.cs, d->regs.ss,
+			 d->ds);
+}
+
+static enum emul handle_exit(struct vcpu *v, u32 vector)
+{
+	struct world *w = v->world;
+
+	if (vector == EXIT_ABORT)
+		return EMUL_DONE;
+	if (vector == EXIT_FAULT)
+		return region_faulted(v);
+	if (env_bug_on(vector == EXIT_POISON))
+		return vcpu_stop(v, "the world switch did not report an exit");
+	if (w->user)
+		return run_user_exit(v, vector);
+	sync_leave_kernel(v);
+	trace_popf_exit(v, vector);
+	if (w->bouncing)
+		return run_bounce_exit(v, vector);
+	return run_kernel_exit(v, vector);
+}
+
+/* What an emulated instruction asks of the loop: 0 go on, 1 to userland. */
+static int after_emulation(struct vcpu *v, enum emul e)
+{
+	switch (e) {
+	case EMUL_DONE:
+	case EMUL_FAULT:
+		return 0;
+	case EMUL_HALT:
+		v->halted = true;
+		return 0;
+	case EMUL_BOUNCE:
+		return after_emulation(v, run_bounce_start(v));
+	case EMUL_USER:
+		v->stats.user_exits++;
+		return 1;
+	case EMUL_STOP:
+		break;
+	}
+	return 1;
+}
+
+/* Signals, scheduling, stale code, events: 0 enter, 1 to userland, -EINTR. */
+static int between_entries(struct vcpu *v)
+{
+	struct world *w = v->world;
+	bool leave = signal_pending(current) || READ_ONCE(v->request_exit);
+	int ret;
+
+	if (leave && !exact(v))
+		return 0;
+	ret = xfer_to_guest_mode_handle_work(NULL);
+	if (ret)
+		return ret;
+	if (leave) {
+		v->request_exit = false;
+		return -EINTR;
+	}
+	if ((w->n_stale || w->code_stale) && exact(v))
+		code_settle(v);
+	if (inject_events(v) == EMUL_STOP || wants_userland(v))
+		return 1;
+	ret = wait_halted(v);
+	clock_update(v);
+	return ret;
+}
+
+/* One turn of the loop: 0 go on, 1 to userland, -EINTR. */
+static int turn(struct vcpu *v)
+{
+	struct world *w = v->world;
+	enum emul e;
+	int vector, ret;
+
+	if (v->stopped)
+		return 1;
+	w->nudge = false;
+	if (!w->bouncing) {
+		ret = between_entries(v);
+		if (ret || v->halted || v->exc.pending)
+			return ret;
+	}
+	e = prepare(v);
+	if (e != EMUL_DONE)
+		return e == EMUL_STOP;
+	vector = enter_guest(v);
+	if (vector < 0)
+		return 0;
+	return after_emulation(v, handle_exit(v, vector));
+}
+
+int vcpu_run(struct vcpu *v)
+{
+	int ret = 0;
+
+	if (v->stopped) {
+		v->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+		return 0;
+	}
+	v->run->exit_reason = KVM_EXIT_UNKNOWN;
+	if (v->complete) {
+		enum emul (*complete)(struct vcpu *v) = v->complete;
+
+		v->complete = NULL;
+		ret = after_emulation(v, complete(v));
+	}
+	if (!ret && READ_ONCE(v->run->immediate_exit))
+		ret = -EINTR;
+	while (!ret)
+		ret = turn(v);
+	if (ret < 0) {
+		v->run->exit_reason = KVM_EXIT_INTR;
+		v->stats.signal_exits++;
+		return ret;
+	}
+	env_bug_on(v->tpc);
+	return 0;
+}

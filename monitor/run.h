@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Private to the run loop's files: run.c, guest_kernel.c, guest_user.c, sync.c.
+ */
+#ifndef POPF_MONITOR_RUN_H
+#define POPF_MONITOR_RUN_H
+
+#include <popf/trace.h>
+
+#include "monitor_host.h"
+
+/* sync.c: see there */
+void sync_load_kernel(struct vcpu *v, tpc_t tpc);
+void sync_enter_kernel(struct vcpu *v);
+void sync_leave_kernel(struct vcpu *v);
+void sync_enter_user(struct vcpu *v);
+void sync_leave_user(struct vcpu *v);
+void sync_leave_user_cs(struct vcpu *v);
+void sync_page(struct vcpu *v);
+bool sync_recover(struct vcpu *v);
+void sync_at(struct vcpu *v, gva_t gpc);
+
+/* guest_kernel.c: translated code */
+enum emul run_kernel_exit(struct vcpu *v, u32 vector);
+enum emul run_bounce_start(struct vcpu *v);
+enum emul run_bounce_exit(struct vcpu *v, u32 vector);
+/* bt could not fetch at gpc: queue what the guest gets for it. */
+enum emul run_fetch_failed(struct vcpu *v, gva_t gpc, int err);
+/* A page fault in either view, after the registers have been saved. */
+enum emul run_page_fault(struct vcpu *v, enum shadow_view view, u32 access);
+
+/* guest_user.c: direct execution */
+enum emul run_user_exit(struct vcpu *v, u32 vector);
+
+#endif

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the monitor keeps per VM, and set-up of the module's monitor half.
+ */
+#include <linux/module.h>
+#include <asm/cpufeature.h>
+#include <asm/processor.h>
+#include <asm/segment.h>
+
+#include "monitor_host.h"
+
+static int shadow_mib = 24;
+module_param(shadow_mib, int, 0444);
+MODULE_PARM_DESC(shadow_mib, "Bound on a VM's shadow page tables in MiB");
+
+static bool audit;
+module_param(audit, bool, 0444);
+MODULE_PARM_DESC(audit, "Check all structures after every change (slow)");
+
+static struct vcpu *first_vcpu(struct popf_vm *vm)
+{
+	return vm->vcpu[0];
+}
+
+static void vm_code_mapping(void *opaque, gfn_t gfn)
+{
+	struct vcpu *v = first_vcpu(opaque);
+
+	if (v && v->world)
+		code_mapping_changed(v, gfn);
+}
+
+static void vm_window_conflict(void *opaque, gva_t gva)
+{
+	struct vcpu *v = first_vcpu(opaque);
+
+	if (v && v->world)
+		v->world->window_conflict = true;
+}
+
+static void vm_kick(void *opaque)
+{
+	vm_kick_vcpus(opaque);
+}
+
+static const struct shadow_ops vm_shadow_ops = {
+	.code_mapping = vm_code_mapping,
+	.window_conflict = vm_window_conflict,
+	.kick = vm_kick,
+};
+
+int vm_init(struct popf_vm *vm)
+{
+	struct shadow_config cfg = {
+		.host_levels = pgtable_l5_enabled() ? 5 : 4,
+		.host_nx = true,
+		.max_pages = clamp(shadow_mib, 2, 1024) << (20 - PAGE_SHIFT),
+		.audit = audit,
+	};
+	int ret;
+
+	ret = region_vm_create(vm);
+	if (ret)
+		return ret;
+	cfg.fixed.region_base = REGION_BASE;
+	cfg.fixed.region_pte = region_top_entry(vm);
+	cfg.fixed.window_base = WINDOW_BASE_DEFAULT;
+	vm->shadow = shadow_create(vm, &cfg, &vm_shadow_ops, vm);
+	if (!vm->shadow) {
+		region_vm_destroy(vm);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void vm_fini(struct popf_vm *vm)
+{
+	if (vm->shadow)
+		shadow_destroy(vm->shadow);
+	vm->shadow = NULL;
+	region_vm_destroy(vm);
+}
+
+void vm_zap_gfns(struct popf_vm *vm, gfn_t first, gfn_t count)
+{
+	if (vm->shadow)
+		shadow_zap_gfns(vm->shadow, first, count);
+}
+
+static const char *host_unfit(void)
+{
+	if (!boot_cpu_has(X86_FEATURE_NX))
+		return "the CPU has no NX, which keeps guest kernels in the translation cache";
+	if (!boot_cpu_has(X86_FEATURE_SYSCALL))
+		return "the CPU has no SYSCALL";
+	if (boot_cpu_has(X86_FEATURE_XENPV))
+		return "the host kernel is a Xen PV guest, which does not own its page tables";
+	return NULL;
+}
+
+int monitor_init(const char **reason)
+{
+	int ret;
+
+	BUILD_BUG_ON(HOST_CS != __KERNEL_CS);
+	BUILD_BUG_ON(HOST_SS != __KERNEL_DS);
+	BUILD_BUG_ON(HOST_GDT_ENTRIES != GDT_ENTRIES);
+	*reason = host_unfit();
+	if (*reason)
+		return -EOPNOTSUPP;
+	ret = region_init(reason);
+	if (ret)
+		return ret;
+	ret = hostmsr_init();
+	if (ret) {
+		*reason = "out of memory";
+		region_exit();
+	}
+	return ret;
+}
+
+void monitor_exit(void)
+{
+	hostmsr_exit();
+	region_exit();
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One vCPU's world: its part of the switch region (GDT, IDT, TSS, stacks, data),
+ * its TC window, and the C half of the switch around popf_world_call().
+ *
+ * Invariants:
+ *  1. The guest's half of the GDT holds only code and data descriptors with DPL 3:
+ *     whatever ring 3 loads from it is the guest's own and unprivileged.
+ *  2. Only the gates of INT3 and INTO have DPL 3; every other INT n is a #GP that
+ *     the monitor sees.
+ *  3. world_data.regs.vector is EXIT_POISON when the switch starts.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/smp.h>
+#include <asm/desc.h>
+#include <asm/fpu/xcr.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor.h>
+#include <asm/special_insns.h>
+#include <asm/tlbflush.h>
+
+#include "monitor_host.h"
+
+#define DESC_CODE64_DPL0 0x00af9b000000ffffull
+#define DESC_DATA_DPL0 0x00cf93000000ffffull
+#define DESC_CODE64_DPL3 0x00affb000000ffffull
+#define DESC_DATA_DPL3 0x00cff3000000ffffull
+
+#define GDT_HALF_ENTRIES 512
+#define TSS_RSP0 4
+#define TSS_IST1 36
+#define TSS_IOMAP 102
+#define TSS_LIMIT 103
+
+static int tc_mib = 16;
+module_param(tc_mib, int, 0444);
+MODULE_PARM_DESC(tc_mib, "Translation cache size in MiB, 1 to 128");
+
+static void idt_set(struct world *w, u32 vector, u64 handler, u8 ist, u8 dpl)
+{
+	u8 *gate = w->idt + vector * 16;
+	u16 attr = 0x8e00 | dpl << 13 | ist;
+
+	*(u16 *)(gate + 0) = handler;
+	*(u16 *)(gate + 2) = WORLD_CS;
+	*(u16 *)(gate + 4) = attr;
+	*(u16 *)(gate + 6) = handler >> 16;
+	*(u32 *)(gate + 8) = handler >> 32;
+	*(u32 *)(gate + 12) = 0;
+}
+
+static void world_fill_idt(struct world *w)
+{
+	const struct switch_layout *l = &popf_switch_layout;
+	u32 i;
+
+	for (i = 0; i < 256; i++)
+		idt_set(w, i, w->base + l->stubs + i * SWITCH_STUB_SIZE, 0,
+			i == VEC_BP || i == VEC_OF ? 3 : 0);
+	idt_set(w, VEC_DF, w->base + l->df, IST_DF, 0);
+	idt_set(w, VEC_NMI, w->base + l->nmi, IST_NMI, 0);
+	idt_set(w, VEC_DB, w->base + l->db, IST_DB, 0);
+	idt_set(w, VEC_MC, w->base + l->mc, IST_MC, 0);
+}
+
+static void world_fill_tss(struct world *w)
+{
+	u64 rsp0 = w->base + REGION_DATA_OFF +
+		   offsetof(struct world_data, regs) + sizeof(struct world_regs);
+	u32 i;
+
+	BUILD_BUG_ON((offsetof(struct world_data, regs) +
+		      sizeof(struct world_regs)) % 16);
+	memcpy(w->tss + TSS_RSP0, &rsp0, 8);
+	for (i = 0; i < 4; i++) {
+		u64 ist = w->base + REGION_IST_OFF + (i + 1) * PAGE_SIZE;
+
+		memcpy(w->tss + TSS_IST1 + i * 8, &ist, 8);
+	}
+	*(u16 *)(w->tss + TSS_IOMAP) = TSS_LIMIT + 1;
+}
+
+static void world_fill_gdt(struct world *w)
+{
+	u64 tss = w->base + REGION_TSS_OFF;
+
+	w->gdt_popf[(WORLD_CS - 0x1000) >> 3] = DESC_CODE64_DPL0;
+	w->gdt_popf[(WORLD_SS - 0x1000) >> 3] = DESC_DATA_DPL0;
+	w->gdt_popf[((WORLD_TC_CS & ~7) - 0x1000) >> 3] = DESC_CODE64_DPL3;
+	w->gdt_popf[((WORLD_TC_SS & ~7) - 0x1000) >> 3] = DESC_DATA_DPL3;
+	w->gdt_popf[(WORLD_TSS - 0x1000) >> 3] =
+		TSS_LIMIT | (tss & 0xffffff) << 16 | 0x89ull << 40 |
+		(tss >> 24 & 0xff) << 56;
+	w->gdt_popf[((WORLD_TSS - 0x1000) >> 3) + 1] = tss >> 32;
+}
+
+static void world_fill_data(struct world *w)
+{
+	struct world_data *d = w->data;
+
+	d->gdt.base = w->base + REGION_GDT_OFF;
+	d->gdt.limit = WORLD_GDT_LIMIT;
+	d->cross_gdt.base = w->base + REGION_CROSS_OFF;
+	d->cross_gdt.limit = WORLD_GDT_LIMIT;
+	d->idt.base = w->base + REGION_IDT_OFF;
+	d->idt.limit = 256 * 16 - 1;
+	d->fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE);
+}
+
+static void world_map_region(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct popf_vm *vm = v->vm;
+	u32 i;
+
+	region_map_code(vm, v->id);
+#define MAP(off, page) \
+	region_map(vm, v->id, (off) >> PAGE_SHIFT, __pa(page), false, true)
+	MAP(REGION_DATA_OFF, w->data);
+	MAP(REGION_GDT_OFF, w->gdt);
+	MAP(REGION_GDT_POPF_OFF, w->gdt_popf);
+	MAP(REGION_CROSS_OFF, w->cross);
+	MAP(REGION_CROSS_POPF_OFF, w->gdt_popf);
+	MAP(REGION_IDT_OFF, w->idt);
+	MAP(REGION_TSS_OFF, w->tss);
+	for (i = 0; i < 4; i++)
+		MAP(REGION_IST_OFF + i * PAGE_SIZE, w->ist[i]);
+#undef MAP
+}
+
+static void *world_page(bool *failed)
+{
+	void *p = env_page_alloc();
+
+	if (!p)
+		*failed = true;
+	return p;
+}
+
+static bool world_alloc_pages(struct world *w)
+{
+	bool failed = false;
+	u32 i;
+
+	w->data = world_page(&failed);
+	w->gdt = world_page(&failed);
+	w->gdt_popf = world_page(&failed);
+	w->cross = world_page(&failed);
+	w->idt = world_page(&failed);
+	w->tss = world_page(&failed);
+	for (i = 0; i < 4; i++)
+		w->ist[i] = world_page(&failed);
+	return !failed;
+}
+
+static void world_free_pages(struct world *w)
+{
+	void *pages[] = { w->data, w->gdt,    w->gdt_popf, w->cross,  w->idt,
+			  w->tss,  w->ist[0], w->ist[1],   w->ist[2], w->ist[3] };
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (pages[i])
+			env_page_free(pages[i]);
+	}
+}
+
+static int world_create_bt(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct bt_config cfg = {
+		.window = w->window.base,
+		.tc_size = w->window.tc_size,
+		.bounce_code = window_at(&w->window, WINDOW_BOUNCE_CODE_OFF),
+		.ibl_key = window_at(&w->window, WINDOW_IBL_KEY_OFF),
+		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
+		.tc = window_at(&w->window, WINDOW_TC_OFF),
+		.has_fsgsbase = w->data->fsgsbase,
+	};
+
+	v->bt = bt_create(&cfg, &code_bt_ops, v);
+	return v->bt ? 0 : -ENOMEM;
+}
+
+int world_create(struct vcpu *v)
+{
+	u32 tc_size = clamp(tc_mib, 1, 128) * 2u << 19;
+	struct world *w;
+	int ret = -ENOMEM;
+
+	w = kzalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
+	if (!w)
+		return -ENOMEM;
+	v->world = w;
+	w->base = region_vcpu_base(v->vm, v->id);
+	tc_size = round_up(tc_size, 0x200000);
+	if (!world_alloc_pages(w))
+		goto out_pages;
+	ret = window_create(&w->window, WINDOW_BASE_DEFAULT, tc_size);
+	if (ret)
+		goto out_pages;
+	v->page = window_at(&w->window, WINDOW_VCPU_OFF);
+	v->bounce_data = window_at(&w->window, WINDOW_BOUNCE_DATA_OFF);
+	world_fill_idt(w);
+	world_fill_tss(w);
+	world_fill_gdt(w);
+	world_fill_data(w);
+	ret = world_create_bt(v);
+	if (ret)
+		goto out_window;
+	world_map_region(v);
+	return 0;
+
+out_window:
+	window_destroy(&w->window);
+out_pages:
+	world_free_pages(w);
+	kfree(w);
+	v->world = NULL;
+	return ret;
+}
+
+void world_destroy(struct vcpu *v)
+{
+	struct world *w = v->world;
+
+	if (!w)
+		return;
+	region_unmap(v->vm, v->id);
+	bt_destroy(v->bt);
+	window_destroy(&w->window);
+	world_free_pages(w);
+	kfree(w);
+	v->world = NULL;
+	v->bt = NULL;
+	v->page = NULL;
+}
+
+/* Descriptor bytes: type and DPL. */
+static bool desc_usable(u64 desc)
+{
+	bool present = desc >> 47 & 1;
+	bool code_or_data = desc >> 44 & 1;
+	u8 dpl = desc >> 45 & 3;
+
+	return present && code_or_data && dpl == 3;
+}
+
+void world_refresh_gdt(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u64 raw[ARRAY_SIZE(w->gdt_raw)] = {};
+	u32 bytes = min_t(u32, v->gdt.limit + 1u, sizeof(raw)) & ~7u;
+	u32 i;
+
+	/* A guest whose GDT is not there has no descriptors: all stay empty. */
+	if (bytes && vcpu_read(v, v->gdt.base, raw, bytes, 0)) {
+		memset(raw, 0, sizeof(raw));
+		v->exc.pending = false;
+	}
+	if (w->gdt_valid && !memcmp(raw, w->gdt_raw, sizeof(raw)))
+		return;
+	memcpy(w->gdt_raw, raw, sizeof(raw));
+	w->gdt[0] = 0;
+	for (i = 1; i < ARRAY_SIZE(raw); i++)
+		w->gdt[i] = desc_usable(raw[i]) ?
+				    raw[i] | 1ull << 40 /* accessed */ : 0;
+	w->gdt_valid = true;
+}
+
+u16 world_selector(const struct vcpu *v, u16 sel)
+{
+	const struct world *w = v->world;
+
+	/* Null selectors load as they are; the LDT is not in the world. */
+	if (sel < 4)
+		return sel;
+	if (sel & 4 || sel >> 3 >= ARRAY_SIZE(w->gdt_raw) || !w->gdt[sel >> 3])
+		return 0;
+	/* Execute-only code cannot be loaded as data. */
+	if ((w->gdt[sel >> 3] >> 40 & 0xa) == 0x8)
+		return 0;
+	return sel;
+}
+
+/* Which host descriptors and control registers this CPU has. */
+static void world_prepare_host(struct world *w)
+{
+	struct desc_ptr gdt;
+
+	native_store_gdt(&gdt);
+	memcpy(w->cross, (void *)gdt.address, HOST_GDT_ENTRIES * 8);
+}
+
+static u64 world_cr4(const struct vcpu *v)
+{
+	u64 cr4 = cr4_read_shadow();
+
+	cr4 &= ~(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE | X86_CR4_TSD |
+		 X86_CR4_DE);
+	/* Translated code adds the offset itself, direct execution cannot. */
+	if (v->world->user && (v->cr4 & X86_CR4_TSD || v->tsc_offset))
+		cr4 |= X86_CR4_TSD;
+	if (boot_cpu_has(X86_FEATURE_UMIP))
+		cr4 |= X86_CR4_UMIP;
+	return cr4;
+}
+
+static u64 world_cr0(const struct vcpu *v, bool user)
+{
+	u64 mask = X86_CR0_TS | X86_CR0_EM | X86_CR0_MP;
+	u64 cr0 = read_cr0() & ~(mask | X86_CR0_AM);
+
+	cr0 |= v->cr0 & mask;
+	/* Alignment checks are for CPL 3 only; translated code is not that. */
+	if (user)
+		cr0 |= v->cr0 & X86_CR0_AM;
+	return cr0 | X86_CR0_NE;
+}
+
+static void world_prepare_msrs(struct vcpu *v)
+{
+	const struct switch_layout *l = &popf_switch_layout;
+	struct world *w = v->world;
+
+	hostmsr_set(HMSR_STAR, (u64)WORLD_CS << 32);
+	hostmsr_set(HMSR_LSTAR, w->base + l->syscall);
+	hostmsr_set(HMSR_CSTAR, w->base + l->syscall32);
+	hostmsr_set(HMSR_SFMASK, 0x257fd5 & ~2u);
+	hostmsr_set(HMSR_SYSENTER_CS, WORLD_CS);
+	hostmsr_set(HMSR_SYSENTER_EIP, w->base + l->sysenter);
+	hostmsr_set(HMSR_SYSENTER_ESP,
+		    w->base + REGION_DATA_OFF + offsetof(struct world_data, regs));
+	hostmsr_set(HMSR_TSC_AUX, v->tsc_aux);
+}
+
+void world_switch(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct world_data *d = w->data;
+	u64 host_xcr = 0;
+
+	world_prepare_host(w);
+	world_prepare_msrs(v);
+	d->cr0 = world_cr0(v, w->user);
+	d->cr4 = world_cr4(v);
+	d->regs.vector = EXIT_POISON;
+	d->noted = 0;
+	d->nmi_noted = 0;
+	d->mc_noted = 0;
+	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
+		host_xcr = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		if (v->xcr0 && v->xcr0 != host_xcr)
+			xsetbv(XCR_XFEATURE_ENABLED_MASK, v->xcr0);
+	}
+	popf_world_call((void *)w->base);
+	if (host_xcr && v->xcr0 && v->xcr0 != host_xcr)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr);
+}
