@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvm.h"
+
+#define MEMORY_MIN	(2ULL << 20)
+#define MEMORY_MAX	(1ULL << 40)
+
+const char options_run_help[] =
+"Usage: popf run --kernel FILE [options]\n"
+"\n"
+"Boots a Linux kernel in a virtual machine, its serial port (ttyS0) on standard\n"
+"input and output. On a terminal, Ctrl-A h lists the keys; Ctrl-A x ends popf.\n"
+"\n"
+"  --kernel FILE      64-bit Linux kernel: bzImage or ELF vmlinux\n"
+"  --initrd FILE      initial RAM file system\n"
+"  --cmdline TEXT     kernel command line (default: console=ttyS0)\n"
+"  --memory SIZE      guest memory, as 512M or 2G (default: 512M)\n"
+"  --cpus N           virtual CPUs; only 1 so far\n"
+"  --console stdio    where the serial port goes; only stdio so far\n"
+"  --device PATH      the module's device (default: $POPF_DEVICE or /dev/popf)\n"
+"  --stats FILE       write statistics to FILE at exit, as JSON\n"
+"  --no-sandbox       do not restrict the system calls of this process\n"
+"  -v, --verbose      say what is being done\n"
+"  -h, --help         this text\n"
+"\n"
+"Exit status: 0 the guest powered off, 1 popf or the host failed, 2 something\n"
+"you gave is wrong, 3 triple fault, 4 stopped by the monitor, 5 the guest asked\n"
+"for a reset, 128 + N ended by signal N (Ctrl-A x counts as an interrupt).\n";
+
+enum {
+	OPT_KERNEL = 256, OPT_INITRD, OPT_CMDLINE, OPT_MEMORY, OPT_CPUS,
+	OPT_DEVICE, OPT_STATS, OPT_CONSOLE, OPT_NO_SANDBOX,
+};
+
+static const struct option long_options[] = {
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "cmdline", required_argument, NULL, OPT_CMDLINE },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int shift_of(const char *suffix)
+{
+	static const char units[] = "kmgt";
+	const char *unit;
+
+	if (!*suffix)
+		return 20;
+	unit = strchr(units, *suffix | 0x20);
+	if (!unit)
+		return -1;
+	suffix++;
+	/* M, MB and MiB are the same here */
+	if (*suffix == 'i')
+		suffix++;
+	if (*suffix == 'B')
+		suffix++;
+	return *suffix ? -1 : 10 * (int)(unit - units + 1);
+}
+
+int options_memory(const char *arg, uint64_t *bytes, struct error *err)
+{
+	const char *digits = strncmp(arg, "size=", 5) ? arg : arg + 5;
+	unsigned long long val;
+	char *end;
+	int shift;
+
+	errno = 0;
+	val = strtoull(digits, &end, 10);
+	shift = shift_of(end);
+	if (*digits < '0' || *digits > '9' || shift < 0)
+		return error_caller(err, "'%s' is not a memory size: write it as 512M or 2G",
+				    arg);
+	if (errno || val > MEMORY_MAX >> shift)
+		return error_caller(err, "--memory %s is more than the 1 TiB popf can give",
+				    arg);
+	*bytes = (uint64_t)val << shift;
+	if (*bytes < MEMORY_MIN)
+		return error_caller(err, "--memory %s is too little to boot anything: give at least 64M",
+				    arg);
+	*bytes &= ~4095ULL;
+	return 0;
+}
+
+static int parse_cpus(const char *arg, unsigned int *cpus, struct error *err)
+{
+	char *end;
+	unsigned long val = strtoul(arg, &end, 10);
+
+	if (end == arg || *end || *arg == '-' || val == 0)
+		return error_caller(err, "'%s' is not a number of CPUs: give --cpus 1",
+				    arg);
+	if (val != 1)
+		return error_caller(err, "--cpus %s: popf runs guests with one CPU so far; give --cpus 1",
+				    arg);
+	*cpus = val;
+	return 0;
+}
+
+static int parse_one(struct run_options *opt, int c, const char *arg,
+		     struct error *err)
+{
+	switch (c) {
+	case OPT_KERNEL:
+		opt->kernel = arg;
+		break;
+	case OPT_INITRD:
+		opt->initrd = arg;
+		break;
+	case OPT_CMDLINE:
+		opt->cmdline = arg;
+		break;
+	case OPT_MEMORY:
+		return options_memory(arg, &opt->memory, err);
+	case OPT_CPUS:
+		return parse_cpus(arg, &opt->cpus, err);
+	case OPT_DEVICE:
+		opt->device = arg;
+		break;
+	case OPT_STATS:
+		opt->stats = arg;
+		break;
+	case OPT_CONSOLE:
+		if (strcmp(arg, "stdio"))
+			return error_caller(err, "--console %s is not known: give --console stdio",
+					    arg);
+		break;
+	case OPT_NO_SANDBOX:
+		opt->sandbox = false;
+		break;
+	case 'v':
+		opt->verbose = true;
+		break;
+	case 'h':
+		opt->help = true;
+		break;
+	}
+	return 0;
+}
+
+static int bad_option(int c, char **argv, struct error *err)
+{
+	const char *what = argv[optind - 1];
+
+	if (c == ':')
+		return error_caller(err, "the option %s needs a value: see 'popf run --help'",
+				    what);
+	return error_caller(err, "there is no option %s: see 'popf run --help'",
+			    what);
+}
+
+static const char *default_device(void)
+{
+	const char *device = getenv("POPF_DEVICE");
+
+	return device && *device ? device : POPF_DEFAULT_DEVICE;
+}
+
+int options_parse(struct run_options *opt, int argc, char **argv,
+		  struct error *err)
+{
+	int c;
+
+	*opt = (struct run_options){
+		.cmdline = "console=ttyS0",
+		.device = default_device(),
+		.memory = DEFAULT_MEMORY,
+		.cpus = 1,
+		.sandbox = true,
+	};
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:hv", long_options, NULL)) != -1) {
+		if (c == '?' || c == ':')
+			return bad_option(c, argv, err);
+		if (parse_one(opt, c, optarg, err) < 0)
+			return -1;
+	}
+	if (opt->help)
+		return 0;
+	if (optind < argc)
+		return error_caller(err, "'%s' is not an option: see 'popf run --help'",
+				    argv[optind]);
+	if (!opt->kernel)
+		return error_caller(err, "no kernel given: add --kernel FILE (a bzImage or ELF vmlinux)");
+	return 0;
+}
