@@ -62,7 +62,8 @@ kbuild-flags = M=$(abspath $(farm)) V=$(V) W=$(filter-out 0,$(W)) C=$(C) \
 
 module: $(zydis)
 	$(quiet)[ -e "$(KDIR)/Makefile" ] || { \
-		echo "make: the headers of kernel $(KREL) are missing at $(KDIR): install linux-headers-$(KREL), or set KREL= or KDIR=" >&2; \
+		echo "make: the headers of kernel $(KREL) are missing at $(KDIR):" \
+			"install linux-headers-$(KREL), or set KREL= or KDIR=" >&2; \
 		exit 2; }
 	$(quiet)scripts/module-tree $(farm)
 	$(quiet)$(MAKE) -s -C $(KDIR) $(kbuild-flags) modules
@@ -221,11 +222,13 @@ bench:
 
 # --- the rest ---------------------------------------------------------------
 
+c-folders := bt shadow monitor kmod devices userland include include/popf include/uapi
+
 check-style:
-	$(quiet)scripts/check-style
+	$(quiet)scripts/check-style --sparse
 
 format:
-	$(quiet)clang-format -i $(wildcard $(foreach d,bt shadow monitor kmod devices userland include include/popf,$(d)/*.[ch]))
+	$(quiet)clang-format -i $(wildcard $(foreach d,$(c-folders),$(d)/*.[ch]))
 
 install: all
 	install -D -m 755 $(O)/popf $(DESTDIR)$(PREFIX)/bin/popf
