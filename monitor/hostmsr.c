@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * MSRs that matter only on the way to and from user mode: the guest's values stay
- * loaded while the host kernel runs, and the host's come back just before the
+ * Host state that is changed lazily: what matters only on the way to and from
+ * user mode, or costs more to switch than to do without for a while. It stays
+ * changed while the host kernel runs, and the host's comes back just before the
  * CPU returns to any user mode (user-return notifier), which is far rarer than
  * world switches.
  *
- * Invariant: hostmsr_cpu.cur[] is what this CPU's MSRs hold, whenever valid.
+ *  - The system-call MSRs and TSC_AUX.
+ *  - CR4.PGE: the host's global TLB entries must not be seen in the guest world.
+ *    Toggling PGE twice in each switch flushes everything twice; leaving it off
+ *    until the next return to user mode costs the host its global entries for
+ *    that long.
+ *
+ * Invariants:
+ *  1. hostmsr_cpu.cur[] is what this CPU's MSRs hold, whenever valid.
+ *  2. While hostmsr_cpu.pge_off, the notifier is registered on this CPU.
  */
 #include <linux/percpu.h>
 #include <linux/user-return-notifier.h>
 #include <asm/msr.h>
+#include <asm/tlbflush.h>
 
 #include "monitor_host.h"
 
@@ -17,6 +27,7 @@ struct hostmsr_cpu {
 	struct user_return_notifier urn;
 	bool registered;
 	bool valid;
+	bool pge_off;
 	u64 host[HMSR_COUNT];
 	u64 cur[HMSR_COUNT];
 };
@@ -62,6 +73,10 @@ static void hostmsr_user_return(struct user_return_notifier *urn)
 		c->registered = false;
 		user_return_notifier_unregister(urn);
 	}
+	if (c->pge_off) {
+		c->pge_off = false;
+		cr4_update_irqsoff(X86_CR4_PGE, 0);
+	}
 	local_irq_restore(flags);
 	hostmsr_restore(c);
 }
@@ -78,6 +93,26 @@ static void hostmsr_first_use(struct hostmsr_cpu *c)
 	c->valid = true;
 }
 
+static void hostmsr_register(struct hostmsr_cpu *c)
+{
+	if (c->registered)
+		return;
+	c->urn.on_user_return = hostmsr_user_return;
+	user_return_notifier_register(&c->urn);
+	c->registered = true;
+}
+
+void hostmsr_pge_off(void)
+{
+	struct hostmsr_cpu *c = this_cpu_ptr(hostmsr);
+
+	if (c->pge_off || !(cr4_read_shadow() & X86_CR4_PGE))
+		return;
+	hostmsr_register(c);
+	c->pge_off = true;
+	cr4_update_irqsoff(0, X86_CR4_PGE);
+}
+
 void hostmsr_set(enum host_msr n, u64 val)
 {
 	struct hostmsr_cpu *c = this_cpu_ptr(hostmsr);
@@ -88,11 +123,7 @@ void hostmsr_set(enum host_msr n, u64 val)
 		return;
 	wrmsrl(hostmsr_index[n], val);
 	c->cur[n] = val;
-	if (!c->registered) {
-		c->urn.on_user_return = hostmsr_user_return;
-		user_return_notifier_register(&c->urn);
-		c->registered = true;
-	}
+	hostmsr_register(c);
 }
 
 int hostmsr_init(void)

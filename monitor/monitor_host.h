@@ -89,6 +89,8 @@ void hostmsr_exit(void);
  * CPU returns to user mode. Preemption off.
  */
 void hostmsr_set(enum host_msr n, u64 val);
+/* Turn CR4.PGE off until then, which drops all global entries. Interrupts off. */
+void hostmsr_pge_off(void);
 
 /* world.c */
 struct world {

@@ -91,7 +91,7 @@
 
 	.section .rodata.popf_switch, "a"
 	.balign 64
-SYM_CODE_START_LOCAL_NOALIGN(popf_switch_start)
+SYM_CODE_START_NOALIGN(popf_switch_start)
 /*
  * enter: called with the host's everything, interrupts off, from
  * popf_world_call(). struct world_data is filled. Returns like a function, with
@@ -151,9 +151,12 @@ SYM_CODE_START_LOCAL_NOALIGN(popf_switch_start)
 	movl	%eax, %gs
 	LOAD_BASES WD_fs_base, WD_gs_base
 
-	/* PGE off first: it drops the host's global entries. */
+	/* PGE is off in both: C saw to it, and no global entry is left. */
 	movq	WD_cr4(%rbx), %rax
+	cmpq	WD_host_cr4(%rbx), %rax
+	je	5f
 	movq	%rax, %cr4
+5:
 	movq	WD_cr3(%rbx), %rax
 	movq	%rax, %cr3
 	movq	WD_cr0(%rbx), %rax
@@ -242,7 +245,10 @@ leave:
 3:	movq	WD_host_cr3(%rbx), %rax
 	movq	%rax, %cr3
 	movq	WD_host_cr4(%rbx), %rax
+	cmpq	WD_cr4(%rbx), %rax
+	je	6f
 	movq	%rax, %cr4
+6:
 
 	lgdt	WD_cross_gdt(%rbx)
 	movq	WD_host_rsp(%rbx), %rsp
@@ -342,15 +348,15 @@ ist_ring0:
 	movq	16(%rsp), %rcx
 	leaq	enter_commit(%rip), %rax
 	cmpq	%rax, %rcx
-	jb	5f
+	jb	7f
 	leaq	enter_iret(%rip), %rax
 	cmpq	%rax, %rcx
-	ja	5f
+	ja	7f
 	cmpb	$0, DATA(WD_noted)
-	je	5f
+	je	7f
 	leaq	leave_abort(%rip), %rax
 	movq	%rax, 16(%rsp)
-5:	popq	%rcx
+7:	popq	%rcx
 	popq	%rax
 	iretq
 

@@ -344,6 +344,7 @@ void world_switch(struct vcpu *v)
 
 	world_prepare_host(w);
 	world_prepare_msrs(v);
+	hostmsr_pge_off();
 	d->cr0 = world_cr0(v, w->user);
 	d->cr4 = world_cr4(v);
 	d->regs.vector = EXIT_POISON;
