@@ -217,7 +217,7 @@ run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
 
 export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS
 
-bench:
+bench: guest lab-needs
 	$(quiet)scripts/bench $(or $(BENCH),boot)
 
 # --- the rest ---------------------------------------------------------------
