@@ -62,6 +62,7 @@
 #define RF_VIP 0x100000ull
 #define RF_ID 0x200000ull
 
+struct emulator;
 struct lapic;
 struct world;
 struct vcpu_cpuid {
@@ -165,6 +166,15 @@ struct vcpu {
 		u64 rip_after;
 	} io;
 	struct vcpu_bounce bounce;
+	struct emulator *emul; /* emulate.c: decoded instruction, MMIO in flight */
+
+	/* kvmclock: what the guest's page was last computed from. */
+	struct {
+		bool due;
+		u32 version;
+		u64 tsc_offset;
+		u64 vm_offset;
+	} clock;
 
 	/* Reason the VM was stopped; first one wins. */
 	bool stopped;
@@ -253,6 +263,10 @@ int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 len, u32 access);
 int vcpu_write_gpa(struct vcpu *v, gpa_t gpa, const void *buf, u32 len);
 
 /* --- emulate.c --- */
+
+/* Allocate (also done on first use) and free v->emul: 0 or -ENOMEM. */
+int vcpu_emul_init(struct vcpu *v);
+void vcpu_emul_fini(struct vcpu *v);
 
 /* A callout: the instruction bytes are at regs.rip; privileged semantics in C. */
 enum emul vcpu_emulate_callout(struct vcpu *v, const u8 *insn, u8 len);
