@@ -88,6 +88,7 @@ struct bt_state {
 	u16 spilled; /* bit n: guest GPR n is in spill[n], not in hardware */
 	bool flags_spilled; /* guest flags are in spill_flags */
 	bool opaque; /* no exact guest state here: resume at the same tpc */
+	bool indirect; /* gpc is vcpu_page.ibl_target instead (spills hold as said) */
 	bool irq_shadow; /* the boundary gpc is inside an STI/MOV SS shadow */
 	u32 mode;
 };

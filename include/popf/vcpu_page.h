@@ -91,7 +91,9 @@ struct vcpu_page {
 	u16 sel[8];
 	/* Counters that translated code bumps when built to (statistics). */
 	u64 stat_ibl_hit;
-	u64 reserved[16];
+	/* Translated code's own, never meaningful at an instruction boundary. */
+	u64 scratch[2];
+	u64 reserved[14];
 	/*
 	 * "Interrupt pending and IF set" without touching flags:
 	 * mov vif, %rcx; mov pend(%rcx), %rcx; jrcxz none. pend_if_clear is

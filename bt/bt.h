@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The translator's private structures. The contract is include/popf/bt.h.
+ *
+ * Words: a TU is a struct tu, one basic block of at most BT_TU_INSNS guest
+ * instructions inside one guest page (a TU of exactly one instruction may cross
+ * into the next). Offsets ("off") are bytes into the TC. A *site* is the place
+ * of a direct branch that can be patched; a *pad* is the verified landing place
+ * of indirect branches to one gpc.
+ *
+ * Parts, in reading order: decode.c and classify.c (what is this instruction),
+ * emit.[ch] (bytes), translate*.c (rewriting), record.c (which tpc means what),
+ * cache.c (TC memory), tu.c (finding and dropping), chain.c and ibl.c (links),
+ * recover.c (back to guest state), bounce.c, audit.c.
+ *
+ * Invariants:
+ *  1. struct tu lives in the arena of the unit that holds its code; both are
+ *     recycled together, so a dead TU can still be found by its tpc until then.
+ *  2. A dead TU is in no hash, no page list, no link and no pad chain, and its
+ *     first byte is an int3 that leads back to bt_enter().
+ *  3. TC bytes change only in: the unit being filled, patch sites, TU entries.
+ */
+#ifndef BT_BT_H
+#define BT_BT_H
+
+#include <Zydis/Zydis.h>
+
+#include "popf/bt.h"
+#include "popf/env.h"
+
+#define BT_TU_INSNS 32
+#define BT_TU_BYTES 4096u /* room for one TU's code, worst case */
+#define BT_TU_STOP 3200u /* start no further instruction beyond this */
+#define BT_TU_RECS 1024
+#define BT_TU_RECS_STOP 900
+#define BT_TU_EXITS 72
+#define BT_TU_EXITS_STOP 64
+#define BT_UNITS 8
+#define BT_INSN_MAX 15
+
+#define BT_CPAGE_BUCKETS 4096u
+
+/* The first bytes of the TC: tables and stubs that all TUs share. */
+#define FIXED_SLOW_FLAGS 0x000u /* [bits 8..15 of flags] != 0: POPF is slow */
+#define FIXED_IF_BYTE 0x100u /* [bits 8..15 of flags]: byte 1 of vif */
+#define FIXED_MISS 0x200u /* end of every pad chain */
+#define FIXED_SIZE 0x400u
+
+/* Host register numbers beyond a byte's reach need REX; these are enough. */
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+/* What becomes of an instruction. */
+enum bt_class {
+	CLS_NONE, /* nobody thought of it: callout, and a unit test fails */
+	CLS_COPY,
+	CLS_VERBATIM, /* copy, RIP-relative operand without meaning */
+	CLS_NOTHING, /* emits nothing */
+	CLS_LEA,
+	CLS_UD,
+	CLS_CALLOUT,
+	CLS_JMP,
+	CLS_JCC,
+	CLS_LOOP, /* LOOP, LOOPE, LOOPNE, JRCXZ, JECXZ */
+	CLS_CALL,
+	CLS_RET,
+	CLS_PUSHF,
+	CLS_POPF,
+	CLS_CLI,
+	CLS_STI,
+	CLS_SWAPGS,
+	CLS_FSGSBASE,
+	CLS_MOV_CR, /* from a control register */
+	CLS_MOV_SREG, /* from a segment register */
+	CLS_PUSH_SREG,
+	CLS_RDTSC,
+	CLS_RDTSCP,
+	CLS_RDPID,
+	CLS_COUNT
+};
+
+/* One decoded guest instruction. */
+struct bt_insn {
+	gva_t gpc;
+	u8 bytes[16];
+	u8 len;
+	u8 cls; /* enum bt_class */
+	bool rip_rel; /* has a RIP-relative memory operand */
+	u8 disp_off; /* where its disp32 is */
+	bool full; /* struct bt's zi describes it too */
+};
+
+/* Flags of a record. */
+#define REC_BOUNDARY 0x01u /* exact, at the start of a guest instruction */
+#define REC_INDIRECT 0x02u /* gpc is vcpu_page.ibl_target */
+#define REC_OPAQUE 0x04u
+#define REC_SHADOW 0x08u
+#define REC_TARGET 0x10u /* gpc is the target of exits[exit] */
+
+/* From tpc offset toff on, until the next record. */
+struct bt_rec {
+	u16 toff;
+	s16 goff;
+	u16 spilled;
+	u8 flags;
+	u8 exit;
+};
+
+struct rec_iter {
+	const u8 *p;
+	const u8 *end;
+	struct bt_rec rec;
+};
+
+enum exit_form { FORM_INT3, FORM_JMP, FORM_JCC };
+
+/* One int3 of a TU and, for direct branches, the site that leads to it. */
+struct tu_exit {
+	u32 base; /* TC offset of the TU */
+	u16 stub; /* the int3, relative to base */
+	u16 site; /* FORM_JMP: == stub; FORM_JCC: the jcc */
+	u8 kind; /* enum bt_exit_kind */
+	u8 form; /* enum exit_form */
+	u8 len; /* CALLOUT, UD: length of insn */
+	u8 indirect; /* STEP */
+	union {
+		struct {
+			gva_t target; /* DIRECT, IRQ, STEP: gpc */
+			struct tu *to; /* linked to, or NULL */
+			struct tu_exit *next; /* in to->in */
+			struct tu_exit **pprev;
+		};
+		struct {
+			gva_t gpc; /* CALLOUT, UD */
+			u8 insn[BT_INSN_MAX];
+		};
+	};
+};
+
+struct cpage;
+
+/* A TU's membership in one code page. */
+struct tu_page {
+	struct cpage *cp;
+	struct tu *next;
+	struct tu **pprev;
+};
+
+enum tu_kind { TU_CODE, TU_PAD };
+
+struct tu {
+	gva_t gpc;
+	struct tu *hash_next;
+	struct tu_page page[2];
+	struct tu_exit *in; /* links to this TU */
+	struct tu *pad_next; /* next pad of the same table index */
+	struct tu *owner; /* TU_PAD: whose pad; NULL when unlinked */
+	u32 off; /* of its first byte */
+	u32 pad; /* TC offset of its pad, 0: none */
+	u32 pad_site; /* of the jmp to the next pad */
+	u16 len; /* host bytes */
+	u16 entry; /* of the guest code's start, relative to off */
+	u16 glen; /* guest bytes */
+	u16 rec_len;
+	u8 kind;
+	u8 mode;
+	u8 dead;
+	u8 nexit;
+	struct tu_exit exit[];
+	/* rec_len bytes of packed records follow the exits */
+};
+
+/* A guest page as code: one (gva page, gfn) pair. */
+struct cpage {
+	gva_t page;
+	gfn_t gfn;
+	struct cpage *gva_next;
+	struct cpage *gfn_next;
+	struct cpage *empty_next;
+	struct tu *tus;
+	u64 cover; /* bit n: some TU covers bytes 64n..64n+63 (may be stale) */
+	u32 count;
+	bool on_empty;
+};
+
+/* An eighth of the TC: filled, then recycled as a whole. */
+struct unit {
+	u32 start, end; /* TC offsets */
+	u32 used; /* next free TC offset */
+	u8 *arena; /* metadata; NULL until first used */
+	u32 arena_used;
+	struct tu **by_tpc; /* ascending; includes the dead */
+	u32 ntu;
+};
+
+/* The translation under way. */
+struct bt_trans {
+	gva_t gpc; /* of the TU */
+	gva_t cur; /* next instruction */
+	u32 mode;
+	u32 off; /* TC offset of the TU */
+	u8 *code; /* its host mapping */
+	u32 n; /* bytes emitted */
+	u32 nrec, nexit;
+	u32 ninsn;
+	bool overflow; /* sticky */
+	bool fail; /* something cannot be encoded: our bug */
+	bool shadow; /* the previous instruction was STI */
+	bool done;
+	gfn_t gfn[2];
+	u32 fetched; /* bytes in buf, from gpc on */
+	u32 limit; /* bytes up to the end of the first page, at most buf */
+	u32 entry; /* offset of the guest code's start, behind a pad */
+	u32 pad_site; /* offset of the pad's jmp, if there is a pad */
+	u8 buf[512];
+};
+
+struct bt {
+	struct bt_config cfg;
+	const struct bt_ops *ops;
+	void *opaque;
+	u32 page_abs; /* disp32 of the vCPU page */
+	u32 table_abs; /* disp32 of the indirect target table */
+	tpc_t tc_base; /* tpc of TC offset 0 */
+
+	struct unit unit[BT_UNITS];
+	u32 cur_unit;
+	u32 unit_size, arena_size, max_tus;
+
+	struct tu **hash;
+	u32 hash_mask;
+	struct cpage *by_gva[BT_CPAGE_BUCKETS];
+	struct cpage *by_gfn[BT_CPAGE_BUCKETS];
+	struct cpage *empty;
+	u64 top_slots[8];
+	u32 top_count[512];
+
+	u32 bounce_end; /* offset of the bounce's int3; 0: none */
+	struct bt_stats stats;
+
+	/* Scratch, here because kernel stacks are small. */
+	struct bt_trans t;
+	struct bt_insn insn;
+	struct bt_rec rec[BT_TU_RECS];
+	struct tu_exit exit[BT_TU_EXITS];
+	u8 packed[BT_TU_RECS * 8];
+	ZydisDecoder decoder;
+	ZydisDecoderContext zctx;
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand zop[ZYDIS_MAX_OPERAND_COUNT];
+};
+
+/* Absolute disp32 of a field of the vCPU page. */
+#define VP(bt, field) \
+	((bt)->page_abs + (u32)offsetof(struct vcpu_page, field))
+#define VP_SPILL(bt, reg) (VP(bt, spill) + 8u * (u32)(reg))
+#define FIXED_ABS(bt, what) ((u32)(bt)->tc_base + (what))
+
+static inline tpc_t off_to_tpc(const struct bt *bt, u32 off)
+{
+	return bt->tc_base + off;
+}
+
+static inline u8 *off_to_host(struct bt *bt, u32 off)
+{
+	return bt->cfg.tc + off;
+}
+
+static inline const u8 *tu_recs(const struct tu *tu)
+{
+	return (const u8 *)&tu->exit[tu->nexit];
+}
+
+static inline bool fits_s32(u64 v)
+{
+	return (s64)v == (s32)v;
+}
+
+/* decode.c */
+enum decode_result { DECODE_OK, DECODE_UD, DECODE_CROSS };
+enum decode_result decode_insn(struct bt *bt, const u8 *p, u32 avail,
+			       gva_t gpc);
+int decode_operands(struct bt *bt);
+u32 decode_used_regs(struct bt *bt);
+
+/* classify.c */
+enum bt_class classify(const ZydisDecodedInstruction *zi);
+
+/* record.c */
+void rec_add(struct bt *bt, gva_t gpc, u16 spilled, u8 flags);
+void rec_add_target(struct bt *bt, u32 exit, u16 spilled);
+u32 rec_pack(struct bt *bt);
+void rec_iter_init(struct rec_iter *it, const struct tu *tu);
+bool rec_iter_next(struct rec_iter *it);
+
+/* translate.c */
+int translate(struct bt *bt, gva_t gpc, u32 mode, bool want_pad,
+	      struct tu **out);
+struct tu_exit *exit_add(struct bt *bt, enum bt_exit_kind kind,
+			 enum exit_form form);
+void emit_exit_at(struct bt *bt, enum bt_exit_kind kind, gva_t gpc);
+void emit_callout(struct bt *bt);
+void emit_ud(struct bt *bt);
+void emit_spill(struct bt *bt, u32 reg);
+void emit_unspill(struct bt *bt, u32 reg);
+void emit_irq_check(struct bt *bt, gva_t next);
+gva_t rip_ea(const struct bt *bt);
+u32 rip_disp(const struct bt *bt, u32 len, gva_t ea);
+bool rip_far(const struct bt *bt, u32 len, gva_t ea);
+
+/* translate_branch.c */
+void emit_goto(struct bt *bt, gva_t target);
+void translate_jmp(struct bt *bt);
+void translate_jcc(struct bt *bt);
+void translate_loop(struct bt *bt);
+void translate_call(struct bt *bt);
+void translate_ret(struct bt *bt);
+
+/* translate_priv.c */
+void translate_pushf(struct bt *bt);
+void translate_popf(struct bt *bt);
+void translate_cli(struct bt *bt);
+void translate_sti(struct bt *bt);
+void translate_swapgs(struct bt *bt);
+void translate_mov_cr(struct bt *bt);
+void translate_mov_sreg(struct bt *bt);
+void translate_push_sreg(struct bt *bt);
+void translate_rdtsc(struct bt *bt, bool with_aux);
+void translate_rdpid(struct bt *bt);
+
+/* recover.c */
+tpc_t tu_tpc(const struct bt *bt, const struct tu *tu);
+
+/* cache.c */
+int cache_init(struct bt *bt);
+void cache_exit(struct bt *bt);
+int cache_begin(struct bt *bt, u32 *off);
+struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
+			  u32 rec_len);
+struct tu *cache_find(struct bt *bt, u32 off);
+void cache_flush(struct bt *bt);
+
+/* tu.c */
+u32 tu_hash(const struct bt *bt, gva_t gpc, u32 mode);
+struct tu *tu_lookup(struct bt *bt, gva_t gpc, u32 mode);
+int tu_insert(struct bt *bt, struct tu *tu, const gfn_t *gfn);
+void tu_kill(struct bt *bt, struct tu *tu);
+int cpage_prepare(struct bt *bt, gva_t page, gfn_t gfn);
+struct cpage *cpage_find(struct bt *bt, gva_t page, gfn_t gfn);
+void cpage_reap(struct bt *bt);
+u32 tu_page_bucket(u64 address);
+struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu);
+
+/* chain.c */
+void link_set(struct bt *bt, struct tu_exit *x, struct tu *to);
+void link_clear(struct bt *bt, struct tu_exit *x);
+
+/* ibl.c */
+void ibl_init(struct bt *bt);
+void pad_emit(struct bt *bt, gva_t gpc);
+int pad_create(struct bt *bt, struct tu *tu);
+void pad_link(struct bt *bt, struct tu *tu);
+void pad_unlink(struct bt *bt, struct tu *tu);
+struct tu *pad_owner(struct bt *bt, tpc_t tpc);
+
+#endif

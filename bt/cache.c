@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of the TC and of what describes it.
+ *
+ * The TC is BT_UNITS units, filled one after the other; when all are full the
+ * oldest is recycled as a whole. A unit owns an arena for its TUs' metadata and
+ * an array of its TUs in the order of their code, for finding a TU by tpc.
+ *
+ * A flush only kills the TUs and closes the current unit: their bytes stay until
+ * their unit's turn comes, so that a vCPU which was interrupted in one of them
+ * can still run to its next exit.
+ */
+#include "bt.h"
+
+#define TU_ALIGN 16u
+/* Worst case of one TU's metadata. */
+#define TU_META (sizeof(struct tu) + BT_TU_EXITS * sizeof(struct tu_exit) + \
+		 BT_TU_RECS * 8 + 8)
+
+static void fixed_init(struct bt *bt)
+{
+	u8 *p = bt->cfg.tc;
+	u32 spill = VP_SPILL(bt, RCX), i;
+	/* mov rcx, [spill]; int3 */
+	static const u8 miss[] = { 0x48, 0x8b, 0x0c, 0x25 };
+
+	memset(p, 0xcc, FIXED_SIZE);
+	for (i = 0; i < 256; i++) {
+		/* TF, IOPL, NT */
+		p[FIXED_SLOW_FLAGS + i] = (i & 0x71) != 0;
+		p[FIXED_IF_BYTE + i] = i & 2;
+	}
+	memcpy(p + FIXED_MISS, miss, sizeof(miss));
+	memcpy(p + FIXED_MISS + 4, &spill, 4);
+}
+
+int cache_init(struct bt *bt)
+{
+	u32 i;
+
+	bt->unit_size = bt->cfg.tc_size / BT_UNITS;
+	bt->arena_size = max(bt->unit_size * 2, 65536u);
+	bt->max_tus = bt->unit_size / 40;
+	for (i = 0; i < BT_UNITS; i++) {
+		struct unit *u = &bt->unit[i];
+
+		u->start = i * bt->unit_size;
+		u->end = u->start + bt->unit_size;
+		if (!i)
+			u->start = FIXED_SIZE;
+		u->used = u->start;
+	}
+	fixed_init(bt);
+	return 0;
+}
+
+void cache_exit(struct bt *bt)
+{
+	u32 i;
+
+	for (i = 0; i < BT_UNITS; i++) {
+		env_free(bt->unit[i].arena);
+		env_free(bt->unit[i].by_tpc);
+	}
+}
+
+/* Drop all that lives in the unit. */
+static u32 unit_kill(struct bt *bt, struct unit *u)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < u->ntu; i++) {
+		struct tu *tu = u->by_tpc[i];
+
+		if (tu->kind == TU_PAD) {
+			if (tu->owner)
+				pad_unlink(bt, tu->owner);
+		} else if (!tu->dead) {
+			tu_kill(bt, tu);
+			n++;
+		}
+	}
+	return n;
+}
+
+static int unit_recycle(struct bt *bt, struct unit *u)
+{
+	if (unit_kill(bt, u))
+		bt->stats.evictions++;
+	cpage_reap(bt);
+	u->ntu = 0;
+	u->arena_used = 0;
+	u->used = u->start;
+	if (!u->arena)
+		u->arena = env_zalloc(bt->arena_size);
+	if (!u->by_tpc)
+		u->by_tpc = env_zalloc(bt->max_tus * sizeof(*u->by_tpc));
+	if (!u->arena || !u->by_tpc)
+		return -ENOMEM;
+	memset(off_to_host(bt, u->start), 0xcc, u->end - u->start);
+	return 0;
+}
+
+static bool unit_has_room(const struct bt *bt, const struct unit *u)
+{
+	return u->arena && u->by_tpc && u->ntu < bt->max_tus &&
+	       u->used + BT_TU_BYTES <= u->end &&
+	       u->arena_used + TU_META <= bt->arena_size;
+}
+
+/*
+ * Find room for one TU of any size, evicting if need be. *off: where its code
+ * goes. 0 or -ENOMEM.
+ */
+int cache_begin(struct bt *bt, u32 *off)
+{
+	struct unit *u = &bt->unit[bt->cur_unit];
+	u32 next;
+	int ret;
+
+	if (!unit_has_room(bt, u)) {
+		next = bt->cur_unit;
+		if (u->arena && u->by_tpc)
+			next = (next + 1) % BT_UNITS;
+		u = &bt->unit[next];
+		ret = unit_recycle(bt, u);
+		if (ret)
+			return ret;
+		bt->cur_unit = next;
+	}
+	*off = u->used;
+	return 0;
+}
+
+/*
+ * Keep what was emitted at off, len bytes of code, as a TU. Copies bt->exit[] and
+ * bt->packed[]. Cannot fail after cache_begin().
+ */
+struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
+			  u32 rec_len)
+{
+	struct unit *u = &bt->unit[bt->cur_unit];
+	struct tu *tu = (struct tu *)(u->arena + u->arena_used);
+	size_t size = sizeof(*tu) + nexit * sizeof(tu->exit[0]);
+
+	memset(tu, 0, sizeof(*tu));
+	memcpy(tu->exit, bt->exit, nexit * sizeof(tu->exit[0]));
+	memcpy((u8 *)tu + size, bt->packed, rec_len);
+	tu->off = off;
+	tu->len = (u16)len;
+	tu->nexit = (u8)nexit;
+	tu->rec_len = (u16)rec_len;
+	u->arena_used += (u32)((size + rec_len + 7) & ~7ul);
+	u->by_tpc[u->ntu++] = tu;
+	u->used = (off + len + TU_ALIGN - 1) & ~(TU_ALIGN - 1);
+	return tu;
+}
+
+/* The TU, dead or alive, whose code covers TC offset off; NULL: none. */
+struct tu *cache_find(struct bt *bt, u32 off)
+{
+	struct unit *u;
+	u32 lo = 0, hi, mid;
+
+	if (off >= bt->cfg.tc_size)
+		return NULL;
+	u = &bt->unit[off / bt->unit_size];
+	hi = u->ntu;
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (u->by_tpc[mid]->off <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo)
+		return NULL;
+	return off - u->by_tpc[lo - 1]->off < u->by_tpc[lo - 1]->len ?
+		       u->by_tpc[lo - 1] :
+		       NULL;
+}
+
+void cache_flush(struct bt *bt)
+{
+	u32 i;
+
+	for (i = 0; i < BT_UNITS; i++)
+		unit_kill(bt, &bt->unit[i]);
+	cpage_reap(bt);
+	bt->unit[bt->cur_unit].used = bt->unit[bt->cur_unit].end;
+}

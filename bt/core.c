@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The translator's entry points: create and destroy, enter, chain, indirect,
+ * flush, statistics.
+ */
+#include "bt.h"
+
+static_assert(BT_TU_STOP + 512 < BT_TU_BYTES,
+	      "one more instruction always fits a TU");
+static_assert(BT_EXIT_BOUNCE < 8, "stats.exits[] has room for every kind");
+
+static bool config_ok(const struct bt_config *cfg)
+{
+	u32 size = cfg->tc_size;
+
+	if (size < 256u << 10 || size > 128u << 20 || size & 0xffff)
+		return false;
+	if (cfg->window & 0x1fffff || !fits_s32(cfg->window) ||
+	    !fits_s32(cfg->window + WINDOW_TC_OFF + size - 1))
+		return false;
+	return cfg->tc && cfg->ibl_tpc && cfg->bounce_code;
+}
+
+struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
+		     void *opaque)
+{
+	struct bt *bt;
+	u32 buckets = 1024;
+
+	if (!config_ok(cfg))
+		return NULL;
+	bt = env_zalloc(sizeof(*bt));
+	if (!bt)
+		return NULL;
+	while (buckets < cfg->tc_size / 128)
+		buckets *= 2;
+	bt->hash = env_zalloc(buckets * sizeof(*bt->hash));
+	bt->hash_mask = buckets - 1;
+	bt->cfg = *cfg;
+	bt->ops = ops;
+	bt->opaque = opaque;
+	bt->page_abs = (u32)cfg->window + WINDOW_VCPU_OFF;
+	bt->table_abs = (u32)cfg->window + WINDOW_IBL_TPC_OFF;
+	bt->tc_base = cfg->window + WINDOW_TC_OFF;
+	if (!bt->hash || cache_init(bt) ||
+	    ZYAN_FAILED(ZydisDecoderInit(&bt->decoder,
+					 ZYDIS_MACHINE_MODE_LONG_64,
+					 ZYDIS_STACK_WIDTH_64))) {
+		bt_destroy(bt);
+		return NULL;
+	}
+	/* MPX is not offered: its instructions are the NOPs they used to be. */
+	ZydisDecoderEnableMode(&bt->decoder, ZYDIS_DECODER_MODE_MPX,
+			       ZYAN_FALSE);
+	ibl_init(bt);
+	return bt;
+}
+
+void bt_destroy(struct bt *bt)
+{
+	if (!bt)
+		return;
+	if (bt->hash)
+		cache_flush(bt);
+	cache_exit(bt);
+	env_free(bt->hash);
+	env_free(bt);
+}
+
+static int enter_exact(struct bt *bt, gva_t gpc, u32 mode, struct tu **out)
+{
+	int ret;
+
+	bt->stats.lookups++;
+	*out = tu_lookup(bt, gpc, mode);
+	if (*out) {
+		bt->stats.lookup_hits++;
+		return 0;
+	}
+	ret = translate(bt, gpc, mode, false, out);
+	cpage_reap(bt);
+	return ret;
+}
+
+static void audit(struct bt *bt)
+{
+	if (bt->cfg.audit)
+		bt_audit(bt);
+}
+
+int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
+{
+	struct tu *tu;
+	int ret;
+
+	if (!bt_find(bt, gpc, mode, tpc))
+		return 0;
+	ret = translate(bt, gpc, mode, false, &tu);
+	cpage_reap(bt);
+	audit(bt);
+	if (ret)
+		return ret;
+	*tpc = tu_tpc(bt, tu);
+	return 0;
+}
+
+/* The still valid and unlinked exit that a link token stands for, or NULL. */
+static struct tu_exit *link_resolve(struct bt *bt, const struct bt_exit *exit)
+{
+	uintptr_t token = (uintptr_t)exit->link;
+	struct tu *tu;
+	u32 i;
+
+	if (!token || token > bt->cfg.tc_size)
+		return NULL;
+	tu = cache_find(bt, (u32)token - 1);
+	if (!tu || tu->dead || tu->kind != TU_CODE || tu->mode != exit->mode)
+		return NULL;
+	for (i = 0; i < tu->nexit; i++) {
+		struct tu_exit *x = &tu->exit[i];
+
+		if (x->kind == BT_EXIT_DIRECT && !x->to &&
+		    x->base + x->stub == token - 1 &&
+		    x->target == exit->target)
+			return x;
+	}
+	return NULL;
+}
+
+int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
+{
+	struct tu_exit *x;
+	struct tu *to;
+	int ret;
+
+	ret = enter_exact(bt, exit->target, exit->mode, &to);
+	if (ret)
+		return ret;
+	/* Translating may have evicted the branch. */
+	x = link_resolve(bt, exit);
+	if (x)
+		link_set(bt, x, to);
+	audit(bt);
+	*tpc = tu_tpc(bt, to);
+	return 0;
+}
+
+int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
+{
+	struct tu *tu;
+	int ret = 0;
+
+	if (mode & BT_MODE_STEP)
+		return bt_enter(bt, target, mode, tpc);
+	bt->stats.lookups++;
+	tu = tu_lookup(bt, target, mode);
+	if (tu) {
+		bt->stats.lookup_hits++;
+		if (!tu->pad)
+			ret = pad_create(bt, tu);
+	}
+	if (!tu || ret == -EAGAIN)
+		ret = translate(bt, target, mode, true, &tu);
+	cpage_reap(bt);
+	audit(bt);
+	if (ret)
+		return ret;
+	*tpc = tu_tpc(bt, tu);
+	return 0;
+}
+
+void bt_flush(struct bt *bt)
+{
+	bt->stats.flushes++;
+	cache_flush(bt);
+	audit(bt);
+}
+
+const u64 *bt_top_slots(const struct bt *bt)
+{
+	return bt->top_slots;
+}
+
+void bt_get_stats(const struct bt *bt, struct bt_stats *out)
+{
+	u32 i;
+
+	*out = bt->stats;
+	out->tc_used = 0;
+	for (i = 0; i < BT_UNITS; i++)
+		out->tc_used += bt->unit[i].used - bt->unit[i].start;
+}

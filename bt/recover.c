@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a tpc, which nobody has vouched for, back to the guest: exits, guest
+ * state, and instruction boundaries in the middle of TUs.
+ */
+#include "bt.h"
+
+#define MISS_INT3 (FIXED_MISS + 8u)
+
+tpc_t tu_tpc(const struct bt *bt, const struct tu *tu)
+{
+	return off_to_tpc(bt, tu->off + tu->entry);
+}
+
+static bool tpc_to_off(const struct bt *bt, tpc_t tpc, u32 *off)
+{
+	u64 o = tpc - bt->tc_base;
+
+	if (o >= bt->cfg.tc_size)
+		return false;
+	*off = (u32)o;
+	return true;
+}
+
+bool bt_in_tc(const struct bt *bt, tpc_t tpc)
+{
+	u32 off;
+
+	return tpc_to_off(bt, tpc, &off) ||
+	       tpc - (bt->cfg.window + WINDOW_BOUNCE_CODE_OFF) <
+		       WINDOW_BOUNCE_CODE_SIZE;
+}
+
+static void exit_fill(struct bt_exit *out, const struct tu *tu,
+		      const struct tu_exit *x)
+{
+	out->kind = x->kind;
+	out->mode = tu->mode;
+	switch (x->kind) {
+	case BT_EXIT_DIRECT:
+		out->target = x->target;
+		out->gpc = x->target;
+		out->link = (void *)(uintptr_t)(x->base + x->stub + 1u);
+		break;
+	case BT_EXIT_CALLOUT:
+	case BT_EXIT_UD:
+		out->gpc = x->gpc;
+		out->insn_len = x->len;
+		memcpy(out->insn, x->insn, sizeof(out->insn));
+		break;
+	default:
+		out->gpc = x->target;
+		out->indirect = x->indirect;
+		break;
+	}
+}
+
+static void exit_find(struct bt *bt, u32 off, struct bt_exit *out)
+{
+	struct tu *tu;
+	u32 i;
+
+	if (off == MISS_INT3) {
+		out->kind = BT_EXIT_INDIRECT;
+		out->mode = BT_MODE_LONG;
+		return;
+	}
+	tu = cache_find(bt, off);
+	if (!tu || tu->kind != TU_CODE)
+		return;
+	if (tu->dead && off == tu->off + tu->entry) {
+		out->kind = BT_EXIT_DIRECT;
+		out->mode = tu->mode;
+		out->gpc = out->target = tu->gpc;
+		return;
+	}
+	for (i = 0; i < tu->nexit; i++) {
+		if (tu->off + tu->exit[i].stub == off) {
+			exit_fill(out, tu, &tu->exit[i]);
+			return;
+		}
+	}
+}
+
+void bt_exit_at(struct bt *bt, tpc_t tpc, struct bt_exit *out)
+{
+	u32 off;
+
+	memset(out, 0, sizeof(*out));
+	out->kind = BT_EXIT_NONE;
+	if (tpc_to_off(bt, tpc, &off))
+		exit_find(bt, off, out);
+	else if (bt->bounce_end &&
+		 tpc == bt->cfg.window + WINDOW_BOUNCE_CODE_OFF +
+				bt->bounce_end)
+		out->kind = BT_EXIT_BOUNCE;
+	bt->stats.exits[out->kind]++;
+}
+
+/* The record that holds at off. */
+static bool rec_at(const struct tu *tu, u32 off, struct bt_rec *out)
+{
+	struct rec_iter it;
+	bool any = false;
+
+	rec_iter_init(&it, tu);
+	while (rec_iter_next(&it) && tu->off + it.rec.toff <= off) {
+		*out = it.rec;
+		any = true;
+	}
+	return any;
+}
+
+int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out)
+{
+	struct bt_rec r;
+	struct tu *tu;
+	u32 off;
+
+	memset(out, 0, sizeof(*out));
+	if (!tpc_to_off(bt, tpc, &off))
+		return -ENOENT;
+	if (off >= FIXED_MISS && off <= MISS_INT3) {
+		out->indirect = true;
+		out->spilled = off == MISS_INT3 ? 0 : 1u << RCX;
+		return 0;
+	}
+	tu = cache_find(bt, off);
+	if (!tu || !rec_at(tu, off, &r))
+		return -ENOENT;
+	out->gpc = tu->gpc + (u64)(s64)r.goff;
+	if (r.flags & REC_TARGET)
+		out->gpc = tu->exit[r.exit].target;
+	out->spilled = r.spilled;
+	out->opaque = r.flags & REC_OPAQUE;
+	out->indirect = r.flags & REC_INDIRECT;
+	out->irq_shadow = r.flags & REC_SHADOW;
+	out->mode = tu->mode;
+	return 0;
+}
+
+/* The tpc of instruction gpc inside tu, which covers it. */
+static bool find_in_tu(const struct bt *bt, const struct tu *tu, gva_t gpc,
+		       tpc_t *tpc)
+{
+	s64 goff = (s64)(gpc - tu->gpc);
+	struct rec_iter it;
+
+	rec_iter_init(&it, tu);
+	while (rec_iter_next(&it)) {
+		if (it.rec.flags == REC_BOUNDARY && it.rec.goff == goff) {
+			*tpc = off_to_tpc(bt, tu->off + it.rec.toff);
+			return true;
+		}
+	}
+	return false;
+}
+
+int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
+{
+	gva_t page = gpc & POPF_PAGE_MASK;
+	struct tu *tu = tu_lookup(bt, gpc, mode);
+	struct cpage *cp;
+
+	bt->stats.lookups++;
+	if (tu) {
+		bt->stats.lookup_hits++;
+		*tpc = tu_tpc(bt, tu);
+		return 0;
+	}
+	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
+		if (cp->page != page)
+			continue;
+		for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
+			if (gpc - tu->gpc < tu->glen && tu->mode == mode &&
+			    find_in_tu(bt, tu, gpc, tpc)) {
+				bt->stats.lookup_hits++;
+				return 0;
+			}
+		}
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Control transfers.
+ *
+ * Direct: a site is five bytes, an int3 (exit BT_EXIT_DIRECT) that bt_chain()
+ * turns into a jmp rel32, or the rel32 of a jcc that leads to such an int3.
+ *
+ * Indirect: RCX is spilled and gets the target, the guest's stack effect is
+ * committed, and the low 16 bits of the target choose where to jump in the target
+ * table: to a pad (ibl.c) that verifies and restores RCX. No flags are touched.
+ * From the commit on the guest is at ibl_target.
+ */
+#include "emit.h"
+
+/* Continue at guest address target: a site to chain, or the end of a step. */
+void emit_goto(struct bt *bt, gva_t target)
+{
+	struct tu_exit *x;
+	u32 i;
+
+	if (bt->t.mode & BT_MODE_STEP) {
+		x = exit_add(bt, BT_EXIT_STEP, FORM_INT3);
+		x->target = target;
+		rec_add_target(bt, bt->t.nexit - 1, 0);
+		emit_int3(bt);
+		return;
+	}
+	x = exit_add(bt, BT_EXIT_DIRECT, FORM_JMP);
+	x->target = target;
+	rec_add_target(bt, bt->t.nexit - 1, 0);
+	emit_int3(bt);
+	for (i = 0; i < 4; i++)
+		emit_int3(bt);
+}
+
+static gva_t branch_target(struct bt *bt)
+{
+	return bt->insn.gpc + bt->insn.len + bt->zi.raw.imm[0].value.u;
+}
+
+/*
+ * jcc rel32 -> stub; site of the fall-through; stub of the taken side.
+ */
+void translate_jcc(struct bt *bt)
+{
+	struct bt_trans *t = &bt->t;
+	gva_t target = branch_target(bt);
+	u32 site = t->n, rel, idx;
+	struct tu_exit *x;
+
+	emit2x(bt, 0x0f, 0x80 | (bt->zi.opcode & 15));
+	emit4(bt, 0);
+	emit_goto(bt, bt->insn.gpc + bt->insn.len);
+	if (t->mode & BT_MODE_STEP) {
+		rel = t->n - (site + 6);
+		emit_goto(bt, target);
+	} else {
+		x = exit_add(bt, BT_EXIT_DIRECT, FORM_JCC);
+		idx = t->nexit - 1;
+		x->target = target;
+		x->site = (u16)site;
+		rec_add_target(bt, idx, 0);
+		rel = t->n - (site + 6);
+		emit_int3(bt);
+	}
+	if (!t->overflow)
+		memcpy(t->code + site + 2, &rel, 4);
+	t->done = true;
+}
+
+/* LOOP and JRCXZ have a rel8 only: both ways through sites. */
+void translate_loop(struct bt *bt)
+{
+	const struct bt_insn *in = &bt->insn;
+	u32 at;
+
+	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE)
+		emit1(bt, 0x67);
+	emit2x(bt, bt->zi.opcode, 0);
+	at = bt->t.n - 1;
+	emit_goto(bt, in->gpc + in->len);
+	emit_patch8(bt, at);
+	emit_goto(bt, branch_target(bt));
+	bt->t.done = true;
+}
+
+static void emit_segment(struct bt *bt)
+{
+	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
+		emit1(bt, 0x64);
+	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
+		emit1(bt, 0x65);
+}
+
+/*
+ * mov rcx, r/m64 with the r/m operand of the instruction being translated,
+ * RIP-relative ones included. RCX may be part of the operand.
+ */
+static void emit_load_operand(struct bt *bt)
+{
+	const struct bt_insn *in = &bt->insn;
+	const ZydisDecodedInstruction *zi = &bt->zi;
+	u32 tail = zi->raw.modrm.offset + 1u, n;
+	u8 modrm = in->bytes[zi->raw.modrm.offset];
+	bool far;
+
+	if (in->rip_rel) {
+		far = rip_far(bt, 7, rip_ea(bt));
+		if (far)
+			emit_mov_imm(bt, RCX, rip_ea(bt));
+		emit_segment(bt);
+		emit2x(bt, 0x48, 0x8b);
+		emit1(bt, far ? 0x09 : 0x0d); /* [rcx], [rip + disp32] */
+		if (!far)
+			emit4(bt, rip_disp(bt, 4, rip_ea(bt)));
+		return;
+	}
+	emit_segment(bt);
+	if (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE)
+		emit1(bt, 0x67);
+	emit2x(bt, 0x48 | zi->raw.rex.X << 1 | zi->raw.rex.B, 0x8b);
+	emit1(bt, (u8)((modrm & 0xc7) | RCX << 3));
+	n = in->len - tail;
+	emit_bytes(bt, in->bytes + tail, n);
+}
+
+/* The target is in RCX (spilled) and in ibl_target, all is committed: go. */
+static void emit_launch(struct bt *bt, gva_t gpc)
+{
+	struct tu_exit *x;
+
+	rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
+	if (bt->t.mode & BT_MODE_STEP) {
+		emit_unspill(bt, RCX);
+		x = exit_add(bt, BT_EXIT_STEP, FORM_INT3);
+		x->indirect = 1;
+		rec_add(bt, gpc, 0, REC_INDIRECT);
+		emit_int3(bt);
+	} else {
+		/* movzx ecx, cx; jmp [table + rcx * 8] */
+		emit2x(bt, 0x0f, 0xb7);
+		emit1(bt, 0xc9);
+		emit2x(bt, 0xff, 0x24);
+		emit1(bt, 0xcd);
+		emit4(bt, bt->table_abs);
+	}
+	bt->t.done = true;
+}
+
+/* RCX spilled and loaded with the target, which is also put aside. */
+static void emit_fetch_target(struct bt *bt)
+{
+	emit_spill(bt, RCX);
+	rec_add(bt, bt->insn.gpc, 1u << RCX, 0);
+	emit_load_operand(bt);
+	emit_store64(bt, RCX, VP(bt, ibl_target));
+}
+
+void translate_jmp(struct bt *bt)
+{
+	if (bt->zi.opcode != 0xff) {
+		emit_goto(bt, branch_target(bt));
+		bt->t.done = true;
+		return;
+	}
+	emit_fetch_target(bt);
+	emit_launch(bt, bt->insn.gpc);
+}
+
+/* Push ret; spilled registers so far in mask. Commits in one instruction. */
+static void emit_push_ret(struct bt *bt, u64 ret, u16 mask)
+{
+	if (fits_s32(ret)) {
+		emit1(bt, 0x68);
+		emit4(bt, (u32)ret);
+		return;
+	}
+	emit_spill(bt, RAX);
+	rec_add(bt, bt->insn.gpc, mask | 1u << RAX, 0);
+	emit_mov_imm(bt, RAX, ret);
+	emit_store64(bt, RAX, VP(bt, scratch[0]));
+	emit_unspill(bt, RAX);
+	rec_add(bt, bt->insn.gpc, mask, 0);
+	emit_push_abs(bt, VP(bt, scratch[0]));
+}
+
+void translate_call(struct bt *bt)
+{
+	const struct bt_insn *in = &bt->insn;
+	gva_t ret = in->gpc + in->len;
+
+	if (bt->zi.opcode != 0xff) {
+		emit_push_ret(bt, ret, 0);
+		emit_goto(bt, branch_target(bt));
+		bt->t.done = true;
+		return;
+	}
+	emit_fetch_target(bt);
+	emit_push_ret(bt, ret, 1u << RCX);
+	emit_launch(bt, in->gpc);
+}
+
+void translate_ret(struct bt *bt)
+{
+	const struct bt_insn *in = &bt->insn;
+	u32 adjust = 8;
+
+	if (bt->zi.opcode == 0xc2)
+		adjust += (u16)bt->zi.raw.imm[0].value.u;
+	emit_spill(bt, RCX);
+	rec_add(bt, in->gpc, 1u << RCX, 0);
+	/* mov rcx, [rsp] */
+	emit2x(bt, 0x48, 0x8b);
+	emit2x(bt, 0x0c, 0x24);
+	emit_store64(bt, RCX, VP(bt, ibl_target));
+	/* lea rsp, [rsp + adjust] */
+	emit2x(bt, 0x48, 0x8d);
+	if (adjust < 128) {
+		emit2x(bt, 0x64, 0x24);
+		emit1(bt, (u8)adjust);
+	} else {
+		emit2x(bt, 0xa4, 0x24);
+		emit4(bt, adjust);
+	}
+	emit_launch(bt, in->gpc);
+}
