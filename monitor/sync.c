@@ -240,7 +240,7 @@ bool sync_recover(struct vcpu *v)
 		v->regs.rflags = (v->regs.rflags & ~RF_ARITH) |
 				 lahf_to_flags(READ_ONCE(v->page->spill_flags));
 	sync_page(v);
-	v->regs.rip = st.gpc;
+	v->regs.rip = st.indirect ? READ_ONCE(v->page->ibl_target) : st.gpc;
 	v->irq_shadow = st.irq_shadow;
 	v->tpc = 0;
 	return true;
