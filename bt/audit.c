@@ -1,6 +1,202 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Are all structures consistent? The numbers in the reports are those of the
+ * checks below.
+ *
+ *  1. A unit's TUs ascend without overlap.
+ *  2. A live TU is in the hash, and the hash holds live TUs only.
+ *  3. A live TU is on the list of each page it covers, and counted.
+ *  4. A linked exit's code leads to its target's entry and it is on the target's
+ *     list; an unlinked one leads to its int3.
+ *  5. A dead TU has no links and starts with an int3.
+ *  6. Every entry of the indirect table starts a chain of pads of live TUs with
+ *     that index whose code agrees, and every live TU with a pad is in one.
+ */
 #include "bt.h"
+
+struct audit {
+	struct bt *bt;
+	u32 live;
+	u32 pads;
+	bool bad;
+};
+
+static void offence(struct audit *a, int check, const char *what, u64 value)
+{
+	if (!a->bad)
+		env_warn("bt audit: check %d: %s (%llx)", check, what,
+			 (unsigned long long)value);
+	a->bad = true;
+}
+
+static u32 rel_target(struct bt *bt, u32 at)
+{
+	u32 rel;
+
+	memcpy(&rel, off_to_host(bt, at), 4);
+	return at + 4 + rel;
+}
+
+static void audit_exit(struct audit *a, const struct tu_exit *x)
+{
+	struct bt *bt = a->bt;
+	u32 site = x->base + x->site, stub = x->base + x->stub;
+	u32 want = x->to ? x->to->off + x->to->entry : stub;
+	const struct tu_exit *p;
+
+	if (x->kind != BT_EXIT_DIRECT)
+		return;
+	if (x->form == FORM_JCC) {
+		if (rel_target(bt, site + 2) != want)
+			offence(a, 4, "jcc leads elsewhere", site);
+	} else if (x->to) {
+		if (*off_to_host(bt, site) != 0xe9 ||
+		    rel_target(bt, site + 1) != want)
+			offence(a, 4, "jmp leads elsewhere", site);
+	} else if (*off_to_host(bt, site) != 0xcc) {
+		offence(a, 4, "unlinked site is no int3", site);
+	}
+	if (!x->to)
+		return;
+	if (x->to->dead)
+		offence(a, 4, "link to a dead TU", site);
+	for (p = x->to->in; p && p != x; p = p->next)
+		;
+	if (!p)
+		offence(a, 4, "link without back-link", site);
+}
+
+static bool on_page(const struct tu *tu, u32 n)
+{
+	const struct tu *p = tu->page[n].cp->tus;
+
+	while (p && p != tu)
+		p = tu_page_next(tu->page[n].cp, p);
+	return p;
+}
+
+static void audit_tu(struct audit *a, struct tu *tu)
+{
+	u32 i;
+
+	for (i = 0; i < tu->nexit; i++) {
+		if (tu->dead && tu->exit[i].kind == BT_EXIT_DIRECT &&
+		    tu->exit[i].to)
+			offence(a, 5, "dead TU with a link", tu->off);
+		if (!tu->dead)
+			audit_exit(a, &tu->exit[i]);
+	}
+	if (tu->dead) {
+		if (tu->in || tu->pad ||
+		    *off_to_host(a->bt, tu->off + tu->entry) != 0xcc)
+			offence(a, 5, "dead TU can be reached", tu->off);
+		return;
+	}
+	a->live++;
+	a->pads += tu->pad != 0;
+	if (tu_lookup(a->bt, tu->gpc, tu->mode) != tu)
+		offence(a, 2, "live TU not in the hash", tu->gpc);
+	for (i = 0; i < 2; i++) {
+		if (tu->page[i].cp && !on_page(tu, i))
+			offence(a, 3, "live TU not on its page", tu->gpc);
+	}
+	if (!tu->page[0].cp)
+		offence(a, 3, "live TU without a page", tu->gpc);
+}
+
+static void audit_units(struct audit *a)
+{
+	struct bt *bt = a->bt;
+	u32 i, k, end;
+
+	for (i = 0; i < BT_UNITS; i++) {
+		end = bt->unit[i].start;
+		for (k = 0; k < bt->unit[i].ntu; k++) {
+			struct tu *tu = bt->unit[i].by_tpc[k];
+
+			if (tu->off < end || tu->off + tu->len >
+						     bt->unit[i].end)
+				offence(a, 1, "TU out of order", tu->off);
+			end = tu->off + tu->len;
+			if (tu->kind == TU_CODE)
+				audit_tu(a, tu);
+		}
+	}
+	if (a->live != bt->stats.tus_live)
+		offence(a, 2, "number of live TUs", a->live);
+}
+
+static void audit_hash(struct audit *a)
+{
+	struct bt *bt = a->bt;
+	const struct tu *tu;
+	u32 i, n = 0;
+
+	for (i = 0; i <= bt->hash_mask; i++) {
+		for (tu = bt->hash[i]; tu; tu = tu->hash_next) {
+			n++;
+			if (tu->dead || tu->kind != TU_CODE)
+				offence(a, 2, "dead TU in the hash", tu->gpc);
+		}
+	}
+	if (n != bt->stats.tus_live)
+		offence(a, 2, "number of hashed TUs", n);
+}
+
+static void audit_pages(struct audit *a)
+{
+	const struct cpage *cp;
+	const struct tu *tu;
+	u32 i, n;
+
+	for (i = 0; i < BT_CPAGE_BUCKETS; i++) {
+		for (cp = a->bt->by_gva[i]; cp; cp = cp->gva_next) {
+			for (n = 0, tu = cp->tus; tu;
+			     tu = tu_page_next(cp, tu), n++) {
+				if (tu->dead)
+					offence(a, 3, "dead TU on a page",
+						tu->gpc);
+			}
+			if (n != cp->count)
+				offence(a, 3, "TU count of page", cp->page);
+		}
+	}
+}
+
+static void audit_ibl(struct audit *a)
+{
+	struct bt *bt = a->bt;
+	u32 i, want;
+	u32 n = 0;
+
+	for (i = 0; i < WINDOW_IBL_ENTRIES; i++) {
+		struct tu *tu = pad_owner(bt, bt->cfg.ibl_tpc[i]);
+
+		if (tu && off_to_tpc(bt, tu->pad) != bt->cfg.ibl_tpc[i])
+			offence(a, 6, "table entry is not the pad", i);
+		for (; tu; tu = tu->pad_next) {
+			n++;
+			want = tu->pad_next ? tu->pad_next->pad : FIXED_MISS;
+			if (tu->dead)
+				offence(a, 6, "pad of a dead TU", i);
+			if ((tu->gpc & (WINDOW_IBL_ENTRIES - 1)) != i)
+				offence(a, 6, "pad in the wrong chain", i);
+			if (rel_target(bt, tu->pad_site + 1) != want)
+				offence(a, 6, "pad leads elsewhere", i);
+		}
+	}
+	if (n != a->pads)
+		offence(a, 6, "pads outside the chains", a->pads);
+}
+
 bool bt_audit(struct bt *bt)
 {
-	return true;
+	struct audit a = { .bt = bt };
+
+	audit_hash(&a);
+	audit_units(&a);
+	audit_pages(&a);
+	audit_ibl(&a);
+	env_bug_on(a.bad);
+	return !a.bad;
 }
