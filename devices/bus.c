@@ -29,7 +29,7 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t len,
 	return 0;
 }
 
-const struct bus_range *bus_find(const struct bus *bus, uint64_t addr)
+struct bus_range *bus_find(struct bus *bus, uint64_t addr)
 {
 	unsigned int i;
 
@@ -66,13 +66,15 @@ static int all_unclaimed(struct bus *bus, uint64_t addr, unsigned int size)
 
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned int size)
 {
-	const struct bus_range *r = bus_find(bus, addr);
+	struct bus_range *r = bus_find(bus, addr);
 	uint64_t val = 0;
 	unsigned int i;
 
-	if (covers(r, addr, size))
+	if (covers(r, addr, size)) {
+		r->reads++;
 		return r->ops->read(r->dev, addr - r->base, size) &
 		       size_mask(size);
+	}
 	if (all_unclaimed(bus, addr, size))
 		return size_mask(size);
 	for (i = 0; i < size; i++)
@@ -82,10 +84,11 @@ uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned int size)
 
 void bus_write(struct bus *bus, uint64_t addr, uint64_t val, unsigned int size)
 {
-	const struct bus_range *r = bus_find(bus, addr);
+	struct bus_range *r = bus_find(bus, addr);
 	unsigned int i;
 
 	if (covers(r, addr, size)) {
+		r->writes++;
 		r->ops->write(r->dev, addr - r->base, val & size_mask(size),
 			      size);
 		return;

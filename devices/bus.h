@@ -24,6 +24,8 @@ struct bus_range {
 	const struct bus_ops *ops;
 	void *dev;
 	const char *name;
+	uint64_t reads;
+	uint64_t writes;
 };
 
 struct bus {
@@ -41,7 +43,7 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t len,
 	    const struct bus_ops *ops, void *dev, const char *name);
 
 /* The range an address belongs to, or a null pointer. */
-const struct bus_range *bus_find(const struct bus *bus, uint64_t addr);
+struct bus_range *bus_find(struct bus *bus, uint64_t addr);
 
 /*
  * Reads of addresses nobody claimed give all ones and writes to them are

@@ -271,6 +271,8 @@ static int setup_stats(struct run *r, struct error *err)
 	if (!r->stats.out)
 		return error_caller(err, "cannot write the statistics to '%s' (%s): check the path given to --stats",
 				    r->opt.stats, strerror(errno));
+	/* with a buffer of its own stdio does not ask what kind of file it is */
+	setvbuf(r->stats.out, r->stats.buf, _IOFBF, sizeof(r->stats.buf));
 	r->stats.status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
 	return 0;
 }

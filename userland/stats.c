@@ -84,10 +84,31 @@ static void write_exits(FILE *out, const struct vcpu *v)
 			fprintf(out, ",\n    \"reason_%u\": %" PRIu64, i,
 				v->by_reason[i]);
 	}
-	fprintf(out, ",\n    \"extint_injected\": %" PRIu64
-		",\n    \"unclaimed_accesses\": %" PRIu64 "\n  },\n",
-		v->interrupts,
-		v->machine->pio.unclaimed + v->machine->mmio.unclaimed);
+	fprintf(out, ",\n    \"extint_injected\": %" PRIu64 "\n  },\n",
+		v->interrupts);
+}
+
+/* How often each device was accessed, which is what most exits are. */
+static void write_bus(FILE *out, const struct bus *bus)
+{
+	unsigned int i;
+
+	for (i = 0; i < bus->count; i++) {
+		const struct bus_range *r = &bus->range[i];
+
+		fprintf(out, "    \"%s\": { \"reads\": %" PRIu64
+			", \"writes\": %" PRIu64 " },\n",
+			r->name, r->reads, r->writes);
+	}
+}
+
+static void write_devices(FILE *out, const struct machine *m)
+{
+	fprintf(out, "  \"devices\": {\n");
+	write_bus(out, &m->pio);
+	write_bus(out, &m->mmio);
+	fprintf(out, "    \"unclaimed\": %" PRIu64 "\n  },\n",
+		m->pio.unclaimed + m->mmio.unclaimed);
 }
 
 /* --- binary statistics --------------------------------------------------- */
@@ -172,6 +193,7 @@ int stats_write(struct stats *st, const struct stats_result *res,
 		(res->end_ns - st->start_ns) / 1e9);
 	write_launcher(out, st->status_fd);
 	write_exits(out, v);
+	write_devices(out, v->machine);
 	fprintf(out, "  \"vm\": ");
 	stats_binary(out, st->vm_fd, "    ");
 	fprintf(out, ",\n  \"vcpu0\": ");

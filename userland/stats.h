@@ -13,6 +13,7 @@
 /* Everything is opened beforehand: the sandbox forbids it later. */
 struct stats {
 	FILE *out;
+	char buf[4096];		/* of out */
 	int vm_fd;		/* binary statistics, -1: the module has none */
 	int vcpu_fd;
 	int status_fd;		/* /proc/self/status, -1: none */
