@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the runtime share, and the C library functions it has.
+ */
+#ifndef GUEST_LIB_H
+#define GUEST_LIB_H
+
+#include "guest.h"
+
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int ch, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+
+void print_list(const char *fmt, va_list ap);
+void set_command_line(const char *text);
+bool option_selects(const char *name);
+
+void trap_init(void);
+void trap_dispatch(struct trap *t);
+/* Put GDT, IDT, TSS, segments and handlers back. */
+void trap_reset(void);
+
+void paging_init(void);
+void guest_main(u64 command_line_pa);
+
+#endif
