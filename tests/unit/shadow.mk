@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
+shadow-rig := tests/unit/shadow_rig.c tests/unit/gmem_array.c
+unit-helpers += shadow_rig.c gmem_array.c
+unit-extra-test-shadow-basic := $(shadow-rig)
