@@ -84,10 +84,7 @@ struct guest_code {
 	const uint8_t *end;
 };
 
-/*
- * Code of a guest, position independent: GUEST_CODE_BEGIN(name) "hlt"
- * GUEST_CODE_END(name) defines guest_code name.
- */
+/* Code of a guest, position independent: GUEST_ASM(name, "hlt"). */
 #define GUEST_ASM(name, text)                                                 \
 	extern const uint8_t name##_start[], name##_end[];                    \
 	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name    \
@@ -97,6 +94,8 @@ struct guest_code {
 /* Split irqchip when asked: HLT then sleeps in the kernel. */
 void guest_create(struct guest *g, bool split_irqchip);
 void guest_load(struct guest *g, const struct guest_code *code);
+/* An interrupt gate, DPL 0. */
+void guest_set_gate(struct guest *g, uint8_t vector, uint64_t handler);
 void guest_destroy(struct guest *g);
 /* KVM_RUN: its result, with errno. */
 int guest_run(struct guest *g);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A vCPU in 64-bit mode at CPL 0 with the first GiB mapped to itself by large
- * pages, an empty IDT (a fault is a triple fault) and a stack.
+ * pages, a stack, and an IDT without gates, so that a fault is a triple fault
+ * unless guest_set_gate() is called.
  */
 #include "abi.h"
 
@@ -70,7 +71,7 @@ static void set_segments(struct kvm_sregs *s)
 	s->gdt.base = GDT;
 	s->gdt.limit = 3 * 8 - 1;
 	s->idt.base = GUEST_IDT;
-	s->idt.limit = 0;
+	s->idt.limit = 0xfff;
 }
 
 static void set_sregs(struct guest *g)
@@ -129,6 +130,15 @@ void guest_load(struct guest *g, const struct guest_code *code)
 
 	memcpy(g->ram + GUEST_CODE, code->start, code->end - code->start);
 	guest_set_regs(g, &regs);
+}
+
+void guest_set_gate(struct guest *g, uint8_t vector, uint64_t handler)
+{
+	uint64_t *gate = at(g, GUEST_IDT) + vector * 2;
+
+	gate[0] = (handler & 0xffff) | 8 << 16 | 0x8e00ull << 32 |
+		  (handler & 0xffff0000) << 32;
+	gate[1] = handler >> 32;
 }
 
 void guest_destroy(struct guest *g)
