@@ -66,8 +66,17 @@ void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Does the command line have this word? Or word=value; then *value. */
 bool option(const char *word);
 bool option_value(const char *word, u64 *value);
-/* Running in QEMU TCG directly (engine=tcg)? For what it is known to get wrong. */
+/*
+ * Running in QEMU TCG directly? For what TCG is known to get wrong.
+ * hardware_is_tcg(): there, or in popf on top of it: for what the CPU does by
+ * itself even under popf.
+ */
 bool engine_is_tcg(void);
+bool hardware_is_tcg(void);
+
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int ch, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
 
 void power_off(void) __attribute__((noreturn));
 
@@ -132,7 +141,8 @@ struct catcher {
 	struct catcher *outer;
 };
 
-extern struct catcher *current_catcher;
+extern struct catcher *volatile current_catcher;
+#define barrier() asm volatile("" : : : "memory")
 
 /*
  * Run code and catch a trap in it: t->vector is VEC_NONE when there was none.
@@ -145,7 +155,9 @@ extern struct catcher *current_catcher;
 		(t)->vector = VEC_NONE;                                        \
 		if (!context_save(&c_.context)) {                              \
 			current_catcher = &c_;                                 \
+			barrier();                                             \
 			__VA_ARGS__;                                           \
+			barrier();                                             \
 		}                                                              \
 		current_catcher = c_.outer;                                    \
 	} while (0)

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the files of the runtime share, and the C library functions it has.
+ * What the files of the runtime share.
  */
 #ifndef GUEST_LIB_H
 #define GUEST_LIB_H
 
 #include "guest.h"
-
-void *memcpy(void *to, const void *from, size_t n);
-void *memset(void *to, int ch, size_t n);
-int memcmp(const void *a, const void *b, size_t n);
 
 void print_list(const char *fmt, va_list ap);
 void set_command_line(const char *text);

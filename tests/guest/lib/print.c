@@ -167,6 +167,11 @@ bool engine_is_tcg(void)
 	return option("tcg");
 }
 
+bool hardware_is_tcg(void)
+{
+	return option("tcg") || option("hwtcg");
+}
+
 void *memcpy(void *to, const void *from, size_t n)
 {
 	void *start = to;

@@ -13,7 +13,7 @@ extern u64 user_return_rsp;
 
 struct gate guest_idt[256] __attribute__((aligned(4096)));
 struct tss guest_tss __attribute__((aligned(4096)));
-struct catcher *current_catcher;
+struct catcher *volatile current_catcher;
 bool user_running;
 u64 fault_at;
 
@@ -107,6 +107,7 @@ void trap_reset(void)
 	load_idt(guest_idt, sizeof(guest_idt) - 1);
 	asm volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:"
 		     : : "i"(SEL_KCODE) : "rax", "memory");
+	asm volatile("lldt %w0" : : "r"(0));
 	asm volatile("ltr %w0" : : "r"(SEL_TSS));
 	write_ds(SEL_KDATA);
 	write_es(SEL_KDATA);
