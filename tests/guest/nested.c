@@ -6,7 +6,7 @@
 
 #define VA 0x40000000ul
 
-static u64 depth, deepest;
+static volatile u64 depth, deepest;
 
 /* Each level touches the next page, which is not mapped yet, then maps its own. */
 static bool nest(struct trap *t)
@@ -155,7 +155,7 @@ TEST(an_idt_that_is_not_mapped_faults_with_its_own_address)
 	CHECK_EQ(t.cr2, VA + 2048 + 0x90 * 16);
 }
 
-static u64 faults;
+static volatile u64 faults;
 
 static bool map_it(struct trap *t)
 {

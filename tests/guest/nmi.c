@@ -7,7 +7,7 @@
 #define VA 0x40000000ul
 
 static volatile u64 nmis, faults, order;
-static u64 nmi_frame, nmi_flags;
+static volatile u64 nmi_frame, nmi_flags;
 
 static void wait_nmis(u64 n)
 {
