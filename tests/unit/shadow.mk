@@ -2,3 +2,5 @@
 shadow-rig := tests/unit/shadow_rig.c tests/unit/gmem_array.c
 unit-helpers += shadow_rig.c gmem_array.c
 unit-extra-test-shadow-basic := $(shadow-rig)
+unit-extra-test-shadow-walk := $(shadow-rig)
+unit-extra-test-shadow-random := $(shadow-rig)

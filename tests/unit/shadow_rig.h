@@ -39,6 +39,7 @@ struct rig {
 	gva_t conflict;
 	gfn_t code_gfn;
 	void (*on_code)(struct rig *r);
+	void *code_arg;
 };
 
 /* What the MMU found. */
