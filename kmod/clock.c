@@ -65,17 +65,15 @@ void popf_get_clock(struct popf_kvm *kvm, struct kvm_clock_data *data)
 	data->clock = vm_kvmclock_ns(&kvm->vm, &tsc);
 	data->host_tsc = tsc;
 	data->realtime = ktime_get_real_ns();
-	data->flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+	data->flags = POPF_CLOCK_FLAGS;
 }
 
 int popf_set_clock(struct popf_kvm *kvm, const struct kvm_clock_data *data)
 {
-	const u32 known = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC |
-			  KVM_CLOCK_TSC_STABLE;
 	u64 real = ktime_get_real_ns();
 	u64 clock = data->clock;
 
-	if (data->flags & ~known)
+	if (data->flags & ~POPF_CLOCK_FLAGS)
 		return -EINVAL;
 	/* Account for the time since the value was taken, on another host. */
 	if ((data->flags & KVM_CLOCK_REALTIME) && real > data->realtime)

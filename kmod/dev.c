@@ -59,7 +59,7 @@ long popf_check_extension(struct popf_kvm *kvm, unsigned long cap)
 	case KVM_CAP_IRQ_ROUTING:
 		return POPF_MAX_IRQ_ROUTES;
 	case KVM_CAP_ADJUST_CLOCK:
-		return KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+		return POPF_CLOCK_FLAGS;
 	case KVM_CAP_XSAVE:
 	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);

@@ -55,6 +55,12 @@ static void eoi_add(const struct popf_kvm *kvm, u64 bitmap[4])
 	}
 }
 
+void popf_irq_new_vcpu(struct vcpu *v)
+{
+	if (v->lapic)
+		lapic_set_eoi_exits(v->lapic, to_kvm(v->vm)->eoi_bitmap);
+}
+
 /*
  * Take over the new routes. Vectors of the old ones stay in the bitmap once
  * more: their EOI may be under way, and an EOI too many does no harm.
@@ -62,23 +68,20 @@ static void eoi_add(const struct popf_kvm *kvm, u64 bitmap[4])
 static void routes_install(struct popf_kvm *kvm, struct popf_route *routes, u32 n)
 {
 	struct vcpu *v;
-	u64 bitmap[4] = { 0 };
 	u32 i;
 
-	eoi_add(kvm, bitmap);
+	memset(kvm->eoi_bitmap, 0, sizeof(kvm->eoi_bitmap));
+	eoi_add(kvm, kvm->eoi_bitmap);
 	kvfree(kvm->routes);
 	kvm->routes = routes;
 	kvm->route_count = n;
-	eoi_add(kvm, bitmap);
-
-	spin_lock(&kvm->eoi_lock);
-	if (memcmp(kvm->eoi_bitmap, bitmap, sizeof(bitmap))) {
-		memcpy(kvm->eoi_bitmap, bitmap, sizeof(bitmap));
-		kvm->eoi_seq++;
-	}
-	spin_unlock(&kvm->eoi_lock);
+	eoi_add(kvm, kvm->eoi_bitmap);
+	/*
+	 * The vCPU may be running. A vector that was in the bitmap and stays in
+	 * it is there throughout, whatever the order of the stores.
+	 */
 	for (i = 0; (v = vm_vcpu(&kvm->vm, i)); i++)
-		vcpu_kick(v);
+		popf_irq_new_vcpu(v);
 }
 
 long popf_set_gsi_routing(struct popf_kvm *kvm, void __user *arg)
@@ -103,22 +106,6 @@ long popf_set_gsi_routing(struct popf_kvm *kvm, void __user *arg)
 	routes_install(kvm, routes, head.nr);
 	mutex_unlock(&kvm->lock);
 	return 0;
-}
-
-void popf_irq_sync(struct popf_kvcpu *k)
-{
-	struct popf_kvm *kvm = k->kvm;
-	u64 bitmap[4];
-	u32 seq;
-
-	if (!k->v.lapic || READ_ONCE(kvm->eoi_seq) == k->eoi_seq)
-		return;
-	spin_lock(&kvm->eoi_lock);
-	memcpy(bitmap, kvm->eoi_bitmap, sizeof(bitmap));
-	seq = kvm->eoi_seq;
-	spin_unlock(&kvm->eoi_lock);
-	lapic_set_eoi_exits(k->v.lapic, bitmap);
-	k->eoi_seq = seq;
 }
 
 long popf_signal_msi(struct popf_kvm *kvm, const struct kvm_msi *msi)

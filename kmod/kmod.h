@@ -41,6 +41,9 @@
 #define POPF_MAX_CPUID_ENTRIES 100
 /* kvm_run, port data, coalesced-MMIO ring (always empty). */
 #define POPF_VCPU_MMAP_PAGES 3
+/* kvmclock goes with the TSC, which popf does not scale. */
+#define POPF_CLOCK_FLAGS \
+	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
 
 /* One memory slot; immutable once published, a change makes a new table. */
 struct popf_slot {
@@ -91,9 +94,7 @@ struct popf_kvm {
 	/* irq.c, under lock */
 	struct popf_route *routes;
 	u32 route_count;
-	spinlock_t eoi_lock;
 	u64 eoi_bitmap[4];
-	u32 eoi_seq;
 };
 
 enum popf_vcpu_mode { POPF_MODE_HOST, POPF_MODE_GUEST };
@@ -115,7 +116,6 @@ struct popf_kvcpu {
 
 	bool sigmask_active;
 	sigset_t sigmask;
-	u32 eoi_seq; /* of the bitmap the local APIC has */
 };
 
 static inline struct popf_kvm *to_kvm(struct popf_vm *vm)
@@ -177,8 +177,8 @@ void popf_notifier_fini(struct popf_kvm *kvm);
 /* irq.c */
 long popf_set_gsi_routing(struct popf_kvm *kvm, void __user *arg);
 long popf_signal_msi(struct popf_kvm *kvm, const struct kvm_msi *msi);
-/* Bring the local APIC's EOI bitmap up to date; vCPU lock held. */
-void popf_irq_sync(struct popf_kvcpu *k);
+/* Tell v's local APIC which EOIs userland wants; the VM's lock is held. */
+void popf_irq_new_vcpu(struct vcpu *v);
 void popf_irq_fini(struct popf_kvm *kvm);
 
 /* fpu.c */

@@ -77,12 +77,13 @@ static long vcpu_ioctl_run(void *obj, unsigned long arg)
 	if (r)
 		return r;
 	sigmask_activate(k);
-	popf_irq_sync(k);
 	vcpu_fpu_enter(v);
 	r = vcpu_run(v);
 	vcpu_fpu_leave(v);
 	vcpu_sync(v);
 	run_fill(v);
+	if (v->stopped)
+		WRITE_ONCE(k->kvm->vm.stopped, true);
 	if (r == -EINTR)
 		v->run->exit_reason = KVM_EXIT_INTR;
 	sigmask_deactivate(k);
@@ -362,6 +363,7 @@ static int vcpu_create_file(struct popf_kvm *kvm, u32 id)
 		return PTR_ERR(file);
 	}
 	popf_kvm_get(kvm);
+	popf_irq_new_vcpu(&k->v);
 	kvm->created_vcpus++;
 	/* Pairs with vm_vcpu(): whoever finds the vCPU finds it complete. */
 	smp_store_release(&kvm->vm.vcpu[id], &k->v);

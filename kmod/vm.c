@@ -52,7 +52,6 @@ static struct popf_kvm *kvm_alloc(void)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&kvm->refs, 1);
 	mutex_init(&kvm->lock);
-	spin_lock_init(&kvm->eoi_lock);
 	kvm->pid = task_pid_nr(current);
 	kvm->mm = current->mm;
 	mmgrab(kvm->mm);
@@ -227,7 +226,7 @@ static long popf_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 {
 	struct popf_kvm *kvm = file->private_data;
 
-	if (current->mm != kvm->mm || READ_ONCE(kvm->vm.stopped))
+	if (current->mm != kvm->mm)
 		return -EIO;
 	return popf_ioctl_route(vm_ioctls, ARRAY_SIZE(vm_ioctls), kvm, cmd, arg);
 }

@@ -17,6 +17,16 @@ $(O)/fault/%: $(O)/obj/tests/fault/%.o $(lab-test-obj)
 	$(say) LINK $@
 	$(quiet)mkdir -p $(@D) && $(HOSTCC) -static -pthread -o $@ $^
 
+# The same claims made by a 32-bit program.
+lab-test-bin32 := $(O)/abi/memslot32 $(O)/abi/vcpu32
+
+$(O)/abi/%32: tests/abi/%.c tests/abi/abi.c tests/abi/guest.c tests/abi/abi.h | $(zydis)
+	$(say) CC $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) -m32 -std=gnu11 $(includes) -D_GNU_SOURCE \
+		$(warnings) -O2 -static -pthread -o $@ $(filter %.c,$^)
+
+lab-test-bin += $(lab-test-bin32)
+
 lab-tests: $(lab-test-bin)
 
 test-needs += $(lab-test-bin)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Split irqchip, GSI routing, MSIs, the local APIC's state, the clock. */
+#include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include "abi.h"
@@ -138,6 +140,116 @@ static void check_clock(int vm)
 		    "unknown clock flags are refused");
 }
 
+/*
+ * x2APIC on, software enable, LINT0 as ExtINT, then sleep until an interrupt comes.
+ * The handler at 0x100 says which it was: al is set by the gate's own code.
+ */
+GUEST_ASM(sleeper, "mov $0x1b, %ecx\n"
+		   "rdmsr\n"
+		   "or $0xc00, %eax\n"
+		   "wrmsr\n"
+		   "mov $0x80f, %ecx\n"
+		   "xor %edx, %edx\n"
+		   "mov $0x1ff, %eax\n"
+		   "wrmsr\n"
+		   "mov $0x835, %ecx\n"
+		   "mov $0x700, %eax\n"
+		   "wrmsr\n"
+		   "sti\n"
+		   "1: hlt\n"
+		   "jmp 1b\n"
+		   ".org sleeper_start + 0x100\n"
+		   "mov $0x41, %al\n"
+		   "out %al, $0x10\n"
+		   "mov $0x80b, %ecx\n"
+		   "xor %eax, %eax\n"
+		   "wrmsr\n"
+		   "iretq\n"
+		   ".org sleeper_start + 0x200\n"
+		   "mov $0x42, %al\n"
+		   "out %al, $0x10\n"
+		   "iretq\n");
+
+static void *send_msi(void *arg)
+{
+	struct guest *g = arg;
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x8041 };
+
+	usleep(100000);
+	return (void *)(intptr_t)ioctl(g->vm, KVM_SIGNAL_MSI, &msi);
+}
+
+static void on_signal(int sig)
+{
+}
+
+static void *send_signal(void *arg)
+{
+	usleep(100000);
+	pthread_kill(*(pthread_t *)arg, SIGUSR1);
+	return NULL;
+}
+
+static bool exits_with(struct guest *g, uint8_t al)
+{
+	int r = guest_run(g);
+
+	if (!r && g->run->exit_reason == KVM_EXIT_IO &&
+	    ((uint8_t *)g->run)[g->run->io.data_offset] == al)
+		return true;
+	printf("# KVM_RUN %d, exit reason %u\n", r, g->run->exit_reason);
+	return false;
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void check_sleep(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct routing r = { .head.nr = 1 };
+	pthread_t thread, self = pthread_self();
+	struct kvm_interrupt irq = { 0x42 };
+	struct guest g;
+	double began;
+	void *sent;
+
+	guest_create(&g, true);
+	guest_load(&g, &sleeper);
+	guest_set_gate(&g, 0x41, GUEST_CODE + 0x100);
+	guest_set_gate(&g, 0x42, GUEST_CODE + 0x200);
+	r.e[0].gsi = 5;
+	r.e[0].type = KVM_IRQ_ROUTING_MSI;
+	r.e[0].u.msi.address_lo = 0xfee00000;
+	r.e[0].u.msi.data = 0x8041;
+	ioctl(g.vm, KVM_SET_GSI_ROUTING, &r);
+
+	began = seconds();
+	pthread_create(&thread, NULL, send_msi, &g);
+	CHECK(exits_with(&g, 0x41), "an MSI wakes a guest from HLT");
+	pthread_join(thread, &sent);
+	CHECK(sent == (void *)1, "and was taken by one local APIC");
+	CHECK(seconds() - began > 0.09 && seconds() - began < 5,
+	      "after it had slept");
+	CHECK(!guest_run(&g) && g.run->exit_reason == KVM_EXIT_IOAPIC_EOI &&
+	      g.run->eoi.vector == 0x41, "the end of a routed level interrupt exits");
+
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_create(&thread, NULL, send_signal, &self);
+	CHECK_ERRNO(guest_run(&g), EINTR, "a signal wakes userland from HLT");
+	pthread_join(thread, NULL);
+	CHECK(g.run->ready_for_interrupt_injection && g.run->if_flag,
+	      "the run area says that an ExtINT would be taken");
+	CHECK_ERRNO(ioctl(g.vcpu, KVM_INTERRUPT, &irq), 0, "one is raised");
+	CHECK(exits_with(&g, 0x42), "and taken");
+	guest_destroy(&g);
+}
+
 int main(void)
 {
 	int dev = abi_open(), vm, vcpu;
@@ -160,5 +272,6 @@ int main(void)
 	check_msi(vm);
 	check_lapic(vcpu);
 	check_clock(vm);
+	check_sleep();
 	return abi_finish();
 }

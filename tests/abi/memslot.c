@@ -6,17 +6,22 @@
 
 static void check_arguments(int vm, char *mem)
 {
+	struct kvm_userspace_memory_region kernel = {
+		.memory_size = PAGE,
+		.userspace_addr = 0xffff888000000000ull,
+	};
+
 	CHECK_ERRNO(abi_set_slot(vm, 0, 0, 1, PAGE, mem), EINVAL,
 		    "an unaligned guest address is refused");
 	CHECK_ERRNO(abi_set_slot(vm, 0, 0, 0, PAGE + 1, mem), EINVAL,
 		    "an unaligned size is refused");
 	CHECK_ERRNO(abi_set_slot(vm, 0, 0, 0, PAGE, mem + 1), EINVAL,
 		    "an unaligned host address is refused");
-	CHECK_ERRNO(abi_set_slot(vm, 0, 0, 0, PAGE, (void *)0xffff888000000000ul),
-		    EINVAL, "a kernel address is refused");
-	CHECK_ERRNO(abi_set_slot(vm, 0, 0, ~0ul - PAGE + 1, PAGE, mem), EINVAL,
+	CHECK_ERRNO(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &kernel), EINVAL,
+		    "a kernel address is refused");
+	CHECK_ERRNO(abi_set_slot(vm, 0, 0, -(uint64_t)PAGE, PAGE, mem), EINVAL,
 		    "the end of the address space is refused");
-	CHECK_ERRNO(abi_set_slot(vm, 0, 0, PAGE, -PAGE, mem), EINVAL,
+	CHECK_ERRNO(abi_set_slot(vm, 0, 0, PAGE, -(uint64_t)PAGE, mem), EINVAL,
 		    "a range that wraps is refused");
 	CHECK_ERRNO(abi_set_slot(vm, 0, 0, 1ull << 40, PAGE, mem), EINVAL,
 		    "memory beyond the guest's address width is refused");

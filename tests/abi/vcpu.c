@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <popf.h>
+
 #include "abi.h"
 
 #define MSR_SYSENTER_CS 0x174
@@ -265,6 +267,16 @@ static void check_immediate_exit(int vcpu, struct kvm_run *run)
 	CHECK_ERRNO(ioctl(vcpu, KVM_RUN, 1), EINVAL, "KVM_RUN takes no argument");
 }
 
+static void check_stop_reason(int vcpu)
+{
+	struct popf_stop_reason r;
+
+	memset(&r, 0x55, sizeof(r));
+	CHECK_ERRNO(ioctl(vcpu, POPF_GET_STOP_REASON, &r), 0,
+		    "the reason of a stop can be asked for");
+	CHECK(!r.stopped && !r.flags && !r.text[0], "and there is none yet");
+}
+
 static void check_signal_mask(int vcpu)
 {
 	struct {
@@ -301,6 +313,7 @@ int main(void)
 	check_cpuid(dev, vcpu);
 	check_small_states(vcpu);
 	check_immediate_exit(vcpu, run);
+	check_stop_reason(vcpu);
 	check_signal_mask(vcpu);
 	check_events(vcpu);
 	return abi_finish();
