@@ -122,6 +122,26 @@ $(O)/libzydis.a: $(zydis-names:%=$(O)/zydis/obj/%.o)
 
 # The C of monitor/ that compiles in a process, one file a line.
 MONITOR_PORTABLE :=
+MONITOR_PORTABLE += monitor/access.c
+MONITOR_PORTABLE += monitor/clock.c
+MONITOR_PORTABLE += monitor/control.c
+MONITOR_PORTABLE += monitor/cpuid.c
+MONITOR_PORTABLE += monitor/emulate.c
+MONITOR_PORTABLE += monitor/emulate_alu.c
+MONITOR_PORTABLE += monitor/emulate_io.c
+MONITOR_PORTABLE += monitor/emulate_mem.c
+MONITOR_PORTABLE += monitor/emulate_mmio.c
+MONITOR_PORTABLE += monitor/emulate_priv.c
+MONITOR_PORTABLE += monitor/emulate_stack.c
+MONITOR_PORTABLE += monitor/emulate_string.c
+MONITOR_PORTABLE += monitor/event.c
+MONITOR_PORTABLE += monitor/far.c
+MONITOR_PORTABLE += monitor/lapic.c
+MONITOR_PORTABLE += monitor/lapic_timer.c
+MONITOR_PORTABLE += monitor/msr.c
+MONITOR_PORTABLE += monitor/segments.c
+MONITOR_PORTABLE += monitor/state.c
+MONITOR_PORTABLE += monitor/syscall.c
 
 core-src    := $(sort $(wildcard bt/*.c shadow/*.c) $(MONITOR_PORTABLE))
 core-asan   := $(call objects,asan,$(core-src))

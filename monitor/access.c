@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The monitor touching guest memory on the guest's behalf.
+ *
+ * Invariants:
+ *  1. A store checks every page it touches before it changes any.
+ *  2. Every store goes through shadow_write() or shadow_cmpxchg(), and its traces
+ *     are acted on (access_stored()).
+ */
+#include "monitor.h"
+
+/* One access of the monitor touches at most this much: two pages. */
+#define ACCESS_MAX 4096u
+
+int access_walk(struct vcpu *v, gva_t gva, u32 access, gpa_t *gpa)
+{
+	struct shadow_fault f;
+	struct shadow_mode m;
+	int ret;
+
+	if (!(v->cr0 & CR0_PG)) {
+		*gpa = (u32)gva;
+		return 0;
+	}
+	vcpu_shadow_mode(v, &m);
+	ret = shadow_walk(v->shadow, &m, gva, access & ~ACCESS_STACK, gpa, &f);
+	if (!ret)
+		return 0;
+	if (f.error == ~0u)
+		vcpu_queue_exception(v, access & ACCESS_STACK ? VEC_SS : VEC_GP,
+				     true, 0);
+	else
+		vcpu_queue_pf(v, f.gva, f.error);
+	return -EFAULT;
+}
+
+static u32 in_page(gva_t gva, u32 len)
+{
+	return min((u32)(POPF_PAGE_SIZE - (gva & ~POPF_PAGE_MASK)), len);
+}
+
+int vcpu_read(struct vcpu *v, gva_t gva, void *buf, u32 len, u32 access)
+{
+	u8 *p = buf;
+	gpa_t gpa;
+	u32 n;
+	int ret;
+
+	while (len) {
+		n = in_page(gva, len);
+		ret = access_walk(v, gva, access, &gpa);
+		if (ret)
+			return ret;
+		if (gmem_read(v->vm, gpa, p, n))
+			return -ENXIO;
+		gva += n;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Walk for a store: at most two pages; gpa[1] is valid when it crosses. */
+static int walk_store(struct vcpu *v, gva_t gva, u32 len, u32 access,
+		      gpa_t gpa[2])
+{
+	u32 n = in_page(gva, len);
+	u32 i;
+	int ret;
+
+	if (env_bug_on(len > ACCESS_MAX))
+		return -ENXIO;
+	access |= PF_ERR_WRITE;
+	gpa[1] = 0;
+	/* Pushes go downwards: the higher page faults first. */
+	if (n < len && (access & ACCESS_STACK)) {
+		ret = access_walk(v, gva + n, access, &gpa[1]);
+		if (ret)
+			return -EFAULT;
+	}
+	ret = access_walk(v, gva, access, &gpa[0]);
+	if (ret)
+		return -EFAULT;
+	if (n < len && !(access & ACCESS_STACK)) {
+		ret = access_walk(v, gva + n, access, &gpa[1]);
+		if (ret)
+			return -EFAULT;
+	}
+	for (i = 0; i < (n < len ? 2 : 1); i++) {
+		if (!gmem_is_ram(v->vm, gpa_to_gfn(gpa[i])))
+			return -ENXIO;
+	}
+	return 0;
+}
+
+int access_probe(struct vcpu *v, gva_t gva, u32 len, u32 access)
+{
+	gpa_t gpa[2];
+
+	return walk_store(v, gva, len, access, gpa);
+}
+
+void access_stored(struct vcpu *v, gpa_t gpa, u32 len, u32 trace)
+{
+	if ((trace & SHADOW_TRACE_CODE) && v->bt)
+		bt_invalidate_gpa(v->bt, gpa, len);
+	if (trace & SHADOW_TRACE_TABLE)
+		vcpu_tables_changed(v);
+}
+
+int vcpu_write_gpa(struct vcpu *v, gpa_t gpa, const void *buf, u32 len)
+{
+	const u8 *p = buf;
+	u32 n, trace;
+	int ret;
+
+	while (len) {
+		n = in_page(gpa, len);
+		trace = 0;
+		ret = shadow_write(v->shadow, gpa, p, n, &trace);
+		if (ret)
+			return ret;
+		access_stored(v, gpa, n, trace);
+		gpa += n;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 len, u32 access)
+{
+	u32 n = in_page(gva, len);
+	gpa_t gpa[2];
+	int ret;
+
+	if (!len)
+		return 0;
+	ret = walk_store(v, gva, len, access, gpa);
+	if (ret)
+		return ret;
+	if (vcpu_write_gpa(v, gpa[0], buf, n))
+		return -ENXIO;
+	if (n < len && vcpu_write_gpa(v, gpa[1], (const u8 *)buf + n, len - n))
+		return -ENXIO;
+	return 0;
+}
+
+int access_fetch(struct vcpu *v, gva_t gva, u8 *buf)
+{
+	u32 access = access_cpl(v) | PF_ERR_FETCH;
+	u32 n = in_page(gva, 15);
+	struct vcpu_exception saved = v->exc;
+	int ret;
+
+	ret = vcpu_read(v, gva, buf, n, access);
+	if (ret)
+		return ret == -ENXIO ? 0 : ret;
+	if (n == 15)
+		return 15;
+	/* The next page counts only if the instruction reaches into it. */
+	ret = vcpu_read(v, gva + n, buf + n, 15 - n, access);
+	if (!ret)
+		return 15;
+	v->exc = saved;
+	return n;
+}

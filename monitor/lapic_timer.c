@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The local APIC's timer: one-shot, periodic and TSC-deadline.
+ *
+ * The bus clock it counts is 1 GHz (CPUID leaf 0x40000010 says so), so that one
+ * tick of the undivided counter is a nanosecond.
+ *
+ * Invariants:
+ *  1. The host timer is cancelled before its parameters change, so the expiry
+ *     function never sees half of a change.
+ *  2. target_ns != 0 only in one-shot and periodic mode, tsc_deadline != 0 only
+ *     in TSC-deadline mode.
+ */
+#include "lapic.h"
+
+static u32 timer_mode(struct lapic *a)
+{
+	return apic_get(a, AREG_LVTT) & LVT_BITS_MODE;
+}
+
+static u32 divisor(u32 tdcr)
+{
+	u32 code = (tdcr & 3) | (tdcr >> 1 & 4);
+
+	return code == 7 ? 1 : 2u << code;
+}
+
+void apic_timer_fired(void *arg)
+{
+	struct lapic *a = arg;
+	u32 lvt = apic_get(a, AREG_LVTT);
+	u64 now, target;
+
+	if ((lvt & LVT_BITS_MODE) == LVT_BITS_TSC_DEADLINE) {
+		if (!READ_ONCE(a->tsc_deadline))
+			return;
+		WRITE_ONCE(a->tsc_deadline, 0);
+	} else if ((lvt & LVT_BITS_MODE) == LVT_BITS_PERIODIC) {
+		target = READ_ONCE(a->target_ns);
+		if (!target || !a->period_ns)
+			return;
+		/* Late by more than a period: the lost ticks stay lost. */
+		now = host_now_ns();
+		target += a->period_ns;
+		if (target <= now)
+			target = now + a->period_ns;
+		WRITE_ONCE(a->target_ns, target);
+		popf_timer_arm_ns(a->timer, target - now);
+	} else {
+		if (!READ_ONCE(a->target_ns))
+			return;
+		WRITE_ONCE(a->target_ns, 0);
+	}
+	if (!(lvt & LVT_BITS_MASKED))
+		lapic_deliver(a, lvt & 0xff, MODE_FIXED, false);
+}
+
+void apic_timer_stop(struct lapic *a)
+{
+	popf_timer_cancel(a->timer);
+	a->tsc_deadline = 0;
+	a->target_ns = 0;
+}
+
+static void start_at(struct lapic *a, u64 delta)
+{
+	a->target_ns = host_now_ns() + delta;
+	popf_timer_arm_ns(a->timer, delta);
+}
+
+void apic_timer_start(struct lapic *a, u32 count)
+{
+	if (timer_mode(a) == LVT_BITS_TSC_DEADLINE)
+		return;
+	apic_timer_stop(a);
+	a->period_ns = (u64)count * divisor(apic_get(a, AREG_TDCR));
+	/* A period below 20 us would keep the host busy with nothing else. */
+	if (timer_mode(a) == LVT_BITS_PERIODIC && count)
+		a->period_ns = max(a->period_ns, (u64)20000);
+	if (count)
+		start_at(a, a->period_ns);
+}
+
+void apic_timer_mode(struct lapic *a, u32 old)
+{
+	u32 mode = timer_mode(a);
+
+	if (mode == (old & LVT_BITS_MODE))
+		return;
+	if (mode == LVT_BITS_TSC_DEADLINE || (old & LVT_BITS_MODE) == LVT_BITS_TSC_DEADLINE) {
+		apic_timer_stop(a);
+		apic_put(a, AREG_TMICT, 0);
+	}
+}
+
+u32 apic_timer_current(struct lapic *a)
+{
+	u64 target = READ_ONCE(a->target_ns);
+	u64 now, left;
+
+	if (timer_mode(a) == LVT_BITS_TSC_DEADLINE || !target)
+		return 0;
+	now = host_now_ns();
+	left = target > now ? target - now : 0;
+	return left / divisor(apic_get(a, AREG_TDCR));
+}
+
+void apic_timer_divide(struct lapic *a, u32 val)
+{
+	u32 left = apic_timer_current(a);
+	u32 old = divisor(apic_get(a, AREG_TDCR));
+
+	apic_put(a, AREG_TDCR, val & 0xb);
+	if (!a->target_ns || divisor(val) == old)
+		return;
+	popf_timer_cancel(a->timer);
+	a->period_ns = (u64)apic_get(a, AREG_TMICT) * divisor(val);
+	start_at(a, (u64)left * divisor(val));
+}
+
+void apic_timer_restore(struct lapic *a, u32 current_count)
+{
+	u32 initial = apic_get(a, AREG_TMICT);
+
+	apic_timer_stop(a);
+	if (!initial || timer_mode(a) == LVT_BITS_TSC_DEADLINE)
+		return;
+	a->period_ns = (u64)initial * divisor(apic_get(a, AREG_TDCR));
+	if (current_count)
+		start_at(a, (u64)current_count * divisor(apic_get(a, AREG_TDCR)));
+	else if (timer_mode(a) == LVT_BITS_PERIODIC)
+		start_at(a, a->period_ns);
+}
+
+u64 lapic_get_tsc_deadline(struct lapic *a)
+{
+	if (timer_mode(a) != LVT_BITS_TSC_DEADLINE)
+		return 0;
+	return READ_ONCE(a->tsc_deadline);
+}
+
+void lapic_set_tsc_deadline(struct lapic *a, u64 tsc)
+{
+	if (timer_mode(a) != LVT_BITS_TSC_DEADLINE)
+		return;
+	popf_timer_cancel(a->timer);
+	a->tsc_deadline = tsc;
+	if (tsc)
+		popf_timer_arm_tsc(a->timer, tsc - a->v->tsc_offset);
+}
