@@ -41,11 +41,12 @@ static void audit_exit(struct audit *a, const struct tu_exit *x)
 {
 	struct bt *bt = a->bt;
 	u32 site = x->base + x->site, stub = x->base + x->stub;
-	u32 want = x->to ? x->to->off + x->to->entry : stub;
 	const struct tu_exit *p;
+	u32 want;
 
 	if (x->kind != BT_EXIT_DIRECT)
 		return;
+	want = x->to ? x->to->off + x->to->entry : stub;
 	if (x->form == FORM_JCC) {
 		if (rel_target(bt, site + 2) != want)
 			offence(a, 4, "jcc leads elsewhere", site);

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See bt_rig.h. */
+#include <asm/prctl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "bt_rig.h"
+#include "popf/env.h"
+
+#define ALTSTACK_SIZE 65536
+
+unsigned long env_fail_alloc;
+
+static const int greg_of[16] = {
+	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+	REG_R8,	 REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS,
+			       SIGFPE,	SIGILL,	 SIGALRM };
+
+/* What the signal handler works on. */
+static struct {
+	volatile sig_atomic_t armed, inside;
+	struct rig_state in;
+	bool step;
+	gregset_t host;
+	u8 host_fp[RIG_FP_SIZE];
+	struct rig_result out;
+} swap;
+
+/* Bytes of extended state in the frame: FXSAVE's 512, or XSAVE's. */
+static u32 fp_size(const struct _libc_fpstate *fp)
+{
+	u32 magic, size;
+
+	memcpy(&magic, (const u8 *)fp + 464, 4);
+	memcpy(&size, (const u8 *)fp + 464 + 16, 4);
+	if (magic != 0x46505853)
+		return 512;
+	return min(size, RIG_FP_SIZE);
+}
+
+/* Swap in the state `in`, or the initial one. The frame's own words stay. */
+static void fp_load(struct _libc_fpstate *fp, const u8 *in)
+{
+	static const u8 initial_fcw_mxcsr[32] = { 0x7f, 0x03, [24] = 0x80,
+						  0x1f };
+	u32 n = fp_size(fp);
+	u8 own[48];
+	u8 *to = (u8 *)fp;
+
+	memcpy(own, to + 464, sizeof(own));
+	memcpy(to, in, n);
+	if (!in[24] && !in[25])
+		memcpy(to, initial_fcw_mxcsr, 32);
+	memcpy(to + 464, own, sizeof(own));
+	if (n > 512)
+		to[512] |= 3;
+}
+
+/* What is in its initial state is not in the frame: zero it. */
+static void fp_save(const struct _libc_fpstate *fp, u8 *out)
+{
+	static const struct {
+		u8 bit;
+		u16 at, size;
+	} part[] = { { 0, 32, 128 },	 { 1, 160, 256 },   { 2, 576, 256 },
+		     { 5, 1088, 64 },	 { 6, 1152, 512 },  { 7, 1664, 1024 } };
+	u32 n = fp_size(fp), i;
+
+	memset(out, 0, RIG_FP_SIZE);
+	memcpy(out, fp, n);
+	memset(out + 464, 0, 48);
+	memset(out + 28, 0, 4); /* MXCSR_MASK, a constant */
+	for (i = 0; n > 512 && i < ARRAY_SIZE(part); i++) {
+		if (!(out[512] >> part[i].bit & 1))
+			memset(out + part[i].at, 0, part[i].size);
+	}
+}
+
+static void load_guest(ucontext_t *uc)
+{
+	struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
+	int i;
+
+	memcpy(swap.host, uc->uc_mcontext.gregs, sizeof(swap.host));
+	memcpy(swap.host_fp, fp, fp_size(fp));
+	for (i = 0; i < 16; i++)
+		uc->uc_mcontext.gregs[greg_of[i]] = (greg_t)swap.in.gpr[i];
+	fp_load(fp, swap.in.fp);
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)swap.in.rip;
+	uc->uc_mcontext.gregs[REG_EFL] =
+		(greg_t)((swap.in.rflags & RIG_FLAGS) | 0x202 |
+			 (swap.step ? 0x100 : 0));
+	swap.inside = 1;
+}
+
+static void save_guest(ucontext_t *uc, int sig)
+{
+	struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
+	const greg_t *g = uc->uc_mcontext.gregs;
+	struct rig_result *r = &swap.out;
+	int i;
+
+	for (i = 0; i < 16; i++)
+		r->st.gpr[i] = (u64)g[greg_of[i]];
+	fp_save(fp, r->st.fp);
+	r->st.rip = (u64)g[REG_RIP];
+	r->st.rflags = (u64)g[REG_EFL] & RIG_FLAGS;
+	r->vector = (u32)g[REG_TRAPNO];
+	r->error = (u64)g[REG_ERR];
+	r->address = r->vector == 14 ? (u64)g[REG_CR2] : 0;
+	r->stop = RIG_FAULT;
+	if (sig == SIGALRM)
+		r->stop = RIG_TIMEOUT;
+	else if (sig == SIGTRAP)
+		r->stop = r->vector == 1 ? RIG_STEPPED : RIG_END;
+	memcpy(uc->uc_mcontext.gregs, swap.host, sizeof(swap.host));
+	fp_load(fp, swap.host_fp);
+	swap.inside = 0;
+}
+
+static void handler(int sig, siginfo_t *info, void *ctx)
+{
+	ucontext_t *uc = ctx;
+
+	if (swap.inside) {
+		save_guest(uc, sig);
+	} else if (sig == SIGTRAP && swap.armed) {
+		swap.armed = 0;
+		load_guest(uc);
+	} else if (sig != SIGALRM) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+	}
+}
+
+/* The kernel's own idea of RIP for int3 is behind it. */
+void rig_raw(const struct rig_state *st, bool step, struct rig_result *out)
+{
+	swap.in = *st;
+	swap.step = step;
+	swap.armed = 1;
+	__asm__ volatile("int3" : : : "memory");
+	*out = swap.out;
+}
+
+static void map_at(u64 at, size_t len, int prot, int fd, off_t off)
+{
+	int flags = MAP_FIXED_NOREPLACE |
+		    (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+	void *p = mmap((void *)at, len, prot, flags, fd, off);
+
+	if (p != (void *)at) {
+		perror("rig: mmap");
+		exit(1);
+	}
+}
+
+static bool in_code(u64 gva)
+{
+	return gva - RIG_NEAR < RIG_CODE_SIZE || gva - RIG_FAR < RIG_CODE_SIZE;
+}
+
+static int rig_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
+{
+	struct rig *rig = opaque;
+
+	if (!in_code(gva) || !in_code(gva + len - 1))
+		return -EFAULT;
+	rig->fetches++;
+	*gfn = gva >> POPF_PAGE_SHIFT;
+	memcpy(buf, (void *)gva, len);
+	return 0;
+}
+
+static void rig_untrace(void *opaque, gfn_t gfn)
+{
+	(void)opaque;
+	(void)gfn;
+}
+
+static const struct bt_ops rig_ops = {
+	.fetch = rig_fetch,
+	.untrace = rig_untrace,
+};
+
+static void map_window(struct rig *rig)
+{
+	size_t total = WINDOW_TC_OFF + rig->tc_size;
+	int fd = (int)syscall(SYS_memfd_create, "rig", 0);
+
+	if (fd < 0 || ftruncate(fd, (off_t)total)) {
+		perror("rig: memfd");
+		exit(1);
+	}
+	map_at(RIG_WINDOW, WINDOW_BOUNCE_CODE_OFF, PROT_READ | PROT_WRITE, fd,
+	       0);
+	map_at(RIG_WINDOW + WINDOW_BOUNCE_CODE_OFF, WINDOW_BOUNCE_CODE_SIZE,
+	       PROT_READ | PROT_EXEC, fd, WINDOW_BOUNCE_CODE_OFF);
+	map_at(RIG_WINDOW + WINDOW_IBL_TPC_OFF, WINDOW_IBL_ENTRIES * 8,
+	       PROT_READ, fd, WINDOW_IBL_TPC_OFF);
+	map_at(RIG_WINDOW + WINDOW_TC_OFF, rig->tc_size, PROT_READ | PROT_EXEC,
+	       fd, WINDOW_TC_OFF);
+	rig->alias = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			  0);
+	close(fd);
+	rig->page = (void *)RIG_WINDOW;
+}
+
+void rig_init(struct rig *rig, u32 tc_size)
+{
+	static u8 altstack[ALTSTACK_SIZE];
+	stack_t ss = { .ss_sp = altstack, .ss_size = sizeof(altstack) };
+	struct bt_config cfg = { .window = RIG_WINDOW, .tc_size = tc_size,
+				 .has_fsgsbase = true, .audit = false };
+	int rwx = PROT_READ | PROT_WRITE | PROT_EXEC;
+
+	memset(rig, 0, sizeof(*rig));
+	rig->tc_size = tc_size;
+	map_window(rig);
+	map_at(RIG_NEAR, RIG_CODE_SIZE, rwx, -1, 0);
+	map_at(RIG_NEAR + RIG_DATA_OFF, RIG_DATA_SIZE, PROT_READ | PROT_WRITE,
+	       -1, 0);
+	map_at(RIG_FAR, RIG_CODE_SIZE, rwx, -1, 0);
+	map_at(RIG_FAR + RIG_DATA_OFF, RIG_DATA_SIZE, PROT_READ | PROT_WRITE,
+	       -1, 0);
+	map_at(RIG_STACK, RIG_STACK_SIZE, PROT_READ | PROT_WRITE, -1, 0);
+	sigaltstack(&ss, NULL);
+	cfg.bounce_code = rig->alias + WINDOW_BOUNCE_CODE_OFF;
+	cfg.ibl_key = (u64 *)(rig->alias + WINDOW_IBL_KEY_OFF);
+	cfg.ibl_tpc = (u64 *)(rig->alias + WINDOW_IBL_TPC_OFF);
+	cfg.tc = rig->alias + WINDOW_TC_OFF;
+	rig->bt = bt_create(&cfg, &rig_ops, rig);
+	if (!rig->bt) {
+		fprintf(stderr, "rig: bt_create failed\n");
+		exit(1);
+	}
+	rig_place(rig, RIG_NEAR);
+}
+
+void rig_exit(struct rig *rig)
+{
+	stack_t off = { .ss_flags = SS_DISABLE };
+	u32 i;
+
+	bt_destroy(rig->bt);
+	munmap((void *)RIG_WINDOW, WINDOW_TC_OFF + rig->tc_size);
+	munmap(rig->alias, WINDOW_TC_OFF + rig->tc_size);
+	munmap((void *)RIG_NEAR, RIG_DATA_OFF + RIG_DATA_SIZE);
+	munmap((void *)RIG_FAR, RIG_DATA_OFF + RIG_DATA_SIZE);
+	munmap((void *)RIG_STACK, RIG_STACK_SIZE);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		signal(signals[i], SIG_DFL);
+	sigaltstack(&off, NULL);
+}
+
+/* The test framework puts its own handlers in place before each test. */
+static void take_signals(void)
+{
+	struct sigaction sa = { .sa_sigaction = handler,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK };
+	u32 i;
+
+	sigemptyset(&sa.sa_mask);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &sa, NULL);
+}
+
+void rig_place(struct rig *rig, u64 code)
+{
+	take_signals();
+	rig->code = code;
+	syscall(SYS_arch_prctl, ARCH_SET_GS, code + RIG_DATA_OFF);
+}
+
+static void watchdog(long usec)
+{
+	struct itimerval it = { .it_value = { .tv_usec = usec } };
+
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+void rig_native(struct rig *rig, const struct rig_state *st, bool step,
+		struct rig_result *out)
+{
+	(void)rig;
+	watchdog(200000);
+	rig_raw(st, step, out);
+	watchdog(0);
+	if (out->stop == RIG_END)
+		out->st.rip--;
+}
+
+/* Guest state from hardware state and the record at st->rip. */
+static bool recover(struct rig *rig, struct rig_state *st, struct bt_state *bs)
+{
+	int i;
+
+	if (bt_recover(rig->bt, st->rip, bs))
+		return false;
+	if (bs->indirect)
+		bs->gpc = rig->page->ibl_target;
+	for (i = 0; i < 16; i++) {
+		if (bs->spilled & 1u << i)
+			st->gpr[i] = rig->page->spill[i];
+	}
+	st->rip = bs->gpc;
+	return true;
+}
+
+/* One host instruction of translated code, or all up to the next stop. */
+static void advance(struct rig *rig, struct rig_state *st, bool step,
+		    struct rig_result *r)
+{
+	u8 *op = (u8 *)st->rip;
+	u64 *sp = (u64 *)st->gpr[4];
+
+	if (step && *op == 0x9d) {
+		/* TF must survive: do POPFQ by hand. */
+		st->rflags = *sp & RIG_FLAGS;
+		st->gpr[4] += 8;
+		st->rip++;
+		r->st = *st;
+		r->stop = RIG_STEPPED;
+		return;
+	}
+	rig_raw(st, step, r);
+	if (step && *op == 0x9c && r->stop == RIG_STEPPED)
+		*(u64 *)r->st.gpr[4] &= ~0x100ull;
+}
+
+/* At an exit, with st->rip the guest's: as exact as it gets. */
+static bool exit_seen(struct rig *rig, const struct rig_state *st)
+{
+	struct bt_state bs = { .gpc = st->rip };
+
+	return !rig->stepping || !rig->on_step || rig->on_step(rig, &bs, st);
+}
+
+/* An int3 was hit. True: go on at st->rip (a tpc). */
+static bool handle_exit(struct rig *rig, struct rig_state *st,
+			struct rig_result *r)
+{
+	struct bt_exit x;
+	tpc_t tpc = 0;
+	int ret = 0;
+
+	bt_exit_at(rig->bt, st->rip - 1, &x);
+	rig->exits[x.kind]++;
+	switch (x.kind) {
+	case BT_EXIT_DIRECT:
+		if (rig->on_enter)
+			rig->on_enter(rig, x.target);
+		ret = bt_chain(rig->bt, &x, &tpc);
+		st->rip = x.target;
+		break;
+	case BT_EXIT_INDIRECT:
+		st->rip = rig->page->ibl_target;
+		if (rig->on_enter)
+			rig->on_enter(rig, st->rip);
+		ret = bt_indirect(rig->bt, st->rip, x.mode, &tpc);
+		break;
+	case BT_EXIT_CALLOUT:
+		st->rip = x.gpc;
+		r->stop = RIG_CALLOUT;
+		if (x.insn[0] == 0xcc && x.insn_len == 1) {
+			r->stop = RIG_END;
+			return false;
+		}
+		if (!rig->on_callout || !rig->on_callout(rig, &x, st))
+			return false;
+		ret = bt_enter(rig->bt, st->rip, BT_MODE_LONG, &tpc);
+		break;
+	case BT_EXIT_UD:
+		st->rip = x.gpc;
+		r->stop = RIG_FAULT;
+		r->vector = 6;
+		return false;
+	case BT_EXIT_IRQ:
+		st->rip = x.gpc;
+		if (rig->on_irq)
+			rig->on_irq(rig, st);
+		ret = bt_enter(rig->bt, st->rip, BT_MODE_LONG, &tpc);
+		break;
+	case BT_EXIT_STEP:
+		st->rip = x.indirect ? rig->page->ibl_target : x.gpc;
+		ret = bt_enter(rig->bt, st->rip, x.mode, &tpc);
+		break;
+	default:
+		r->stop = RIG_BROKEN;
+		return false;
+	}
+	if (!exit_seen(rig, st)) {
+		r->stop = RIG_BROKEN;
+		return false;
+	}
+	if (ret == -EFAULT) {
+		r->stop = RIG_FAULT;
+		r->vector = 14;
+		r->error = 0x14;
+		r->address = st->rip;
+		return false;
+	}
+	if (ret) {
+		r->stop = RIG_BROKEN;
+		return false;
+	}
+	st->rip = tpc;
+	return true;
+}
+
+static bool step_seen(struct rig *rig, const struct rig_state *hw)
+{
+	struct rig_state st = *hw;
+	struct bt_state bs;
+
+	if (!recover(rig, &st, &bs))
+		return false;
+	if (bs.opaque) {
+		rig->opaque++;
+		return true;
+	}
+	return !rig->on_step || rig->on_step(rig, &bs, &st);
+}
+
+void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
+		    struct rig_result *r)
+{
+	struct rig_state st = *start;
+	struct bt_state bs;
+	tpc_t tpc;
+
+	memset(r, 0, sizeof(*r));
+	r->st = st;
+	r->stop = RIG_BROKEN;
+	if (rig->on_enter)
+		rig->on_enter(rig, st.rip);
+	if (bt_enter(rig->bt, st.rip, BT_MODE_LONG, &tpc))
+		return;
+	st.rip = tpc;
+	rig->stepping = step;
+	watchdog(step ? 900000 : 500000);
+	for (;;) {
+		advance(rig, &st, step, r);
+		st = r->st;
+		if (r->stop == RIG_STEPPED) {
+			if (!step_seen(rig, &st)) {
+				r->stop = RIG_BROKEN;
+				break;
+			}
+			continue;
+		}
+		if (r->stop == RIG_END) {
+			if (handle_exit(rig, &st, r))
+				continue;
+			break;
+		}
+		if (!recover(rig, &st, &bs) || bs.opaque)
+			r->stop = RIG_BROKEN;
+		break;
+	}
+	watchdog(0);
+	r->st = st;
+	r->vif = rig->page->vif;
+}

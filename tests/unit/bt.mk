@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What the translator's test programs are made of besides their own file.
+bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c
+unit-extra-test_bt_diff := $(bt-rig)

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The same guest code natively and translated must end in the same state:
+ * registers, flags, memory, and for a fault its kind, address and the state in
+ * which it is taken. tests/diff/bt_rig.c runs it, tests/diff/bt_gen.c makes it.
+ *
+ * POPF_DIFF_RUNS sets how many random programs per test (default 3000),
+ * POPF_DIFF_SEED the first seed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/diff/bt_gen.h"
+#include "tests/diff/bt_rig.h"
+#include "popf/env.h"
+
+#define TC_SIZE (1u << 20)
+
+struct memory {
+	u8 data[RIG_DATA_SIZE];
+	u8 stack[RIG_STACK_SIZE];
+};
+
+static struct rig rig;
+static struct memory initial, after_native;
+
+static u32 runs(void)
+{
+	const char *s = getenv("POPF_DIFF_RUNS");
+
+	return s ? (u32)atoi(s) : 3000;
+}
+
+static u64 first_seed(void)
+{
+	const char *s = getenv("POPF_DIFF_SEED");
+
+	return s ? strtoull(s, NULL, 0) : 1;
+}
+
+static u8 *data_at(void)
+{
+	return (u8 *)(rig.code + RIG_DATA_OFF);
+}
+
+static void memory_set(const struct memory *m)
+{
+	memcpy(data_at(), m->data, sizeof(m->data));
+	memcpy((void *)RIG_STACK, m->stack, sizeof(m->stack));
+}
+
+static void memory_get(struct memory *m)
+{
+	memcpy(m->data, data_at(), sizeof(m->data));
+	memcpy(m->stack, (void *)RIG_STACK, sizeof(m->stack));
+}
+
+static bool memory_is(const struct memory *m)
+{
+	return !memcmp(data_at(), m->data, sizeof(m->data)) &&
+	       !memcmp((void *)RIG_STACK, m->stack, sizeof(m->stack));
+}
+
+static void random_memory(struct gen *g)
+{
+	u64 *p = (u64 *)&initial;
+	size_t i;
+
+	for (i = 0; i < sizeof(initial) / 8; i++)
+		p[i] = gen_random(g);
+}
+
+static void random_state(struct gen *g, struct rig_state *st)
+{
+	static const u8 fcw_mxcsr[32] = { 0x7f, 0x03, [24] = 0x80, 0x1f };
+	int i;
+
+	memset(st, 0, sizeof(*st));
+	for (i = 0; i < 16; i++) {
+		st->gpr[i] = gen_random(g);
+		if (gen_below(g, 2))
+			st->gpr[i] &= 0xff;
+	}
+	memcpy(st->fp, fcw_mxcsr, sizeof(fcw_mxcsr));
+	for (i = 0; i < 64; i++)
+		st->fp[RIG_FP_XMM + gen_below(g, 256)] = (u8)gen_random(g);
+	st->gpr[4] = RIG_STACK + RIG_STACK_SIZE / 2;
+	st->rflags = gen_random(g) & 0x8d5;
+	st->rip = rig.code;
+}
+
+/* x87 and SSE without FIP and FDP, which show where it ran; then the rest. */
+static bool same_fp(const struct rig_state *a, const struct rig_state *b)
+{
+	return !memcmp(a->fp, b->fp, 6) &&
+	       !memcmp(a->fp + 24, b->fp + 24, 464 - 24) &&
+	       !memcmp(a->fp + 576, b->fp + 576, RIG_FP_SIZE - 576);
+}
+
+static bool same_state(const struct rig_state *a, const struct rig_state *b)
+{
+	return a->rip == b->rip && a->rflags == b->rflags &&
+	       !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) &&
+	       same_fp(a, b);
+}
+
+static bool same_fault(const struct rig_result *a, const struct rig_result *b)
+{
+	if (a->vector != b->vector)
+		return false;
+	if (a->vector != 14)
+		return true;
+	/* An instruction fetch fault is the rig's word, not hardware's. */
+	if (a->address == a->st.rip && b->address == b->st.rip)
+		return true;
+	return a->address == b->address && a->error == b->error;
+}
+
+static void report_memory(void)
+{
+	const u8 *now = data_at();
+	u32 i;
+
+	for (i = 0; i < RIG_DATA_SIZE; i++) {
+		if (now[i] != after_native.data[i])
+			printf("  data + %x: %02x/%02x\n", i,
+			       after_native.data[i], now[i]);
+	}
+	now = (const u8 *)RIG_STACK;
+	for (i = 0; i < RIG_STACK_SIZE; i++) {
+		if (now[i] != after_native.stack[i])
+			printf("  stack + %x: %02x/%02x\n", i,
+			       after_native.stack[i], now[i]);
+	}
+}
+
+static void report(u64 seed, const struct rig_result *n,
+		   const struct rig_result *t)
+{
+	int i;
+
+	printf("seed %llu code %llx: stop %d/%d rip %llx/%llx flags %llx/%llx "
+	       "vector %u/%u address %llx/%llx error %llx/%llx\n",
+	       (unsigned long long)seed, (unsigned long long)rig.code, n->stop,
+	       t->stop, (unsigned long long)n->st.rip,
+	       (unsigned long long)t->st.rip, (unsigned long long)n->st.rflags,
+	       (unsigned long long)t->st.rflags, n->vector, t->vector,
+	       (unsigned long long)n->address, (unsigned long long)t->address,
+	       (unsigned long long)n->error, (unsigned long long)t->error);
+	for (i = 0; i < 16; i++) {
+		if (n->st.gpr[i] != t->st.gpr[i])
+			printf("  gpr %d %llx/%llx\n", i,
+			       (unsigned long long)n->st.gpr[i],
+			       (unsigned long long)t->st.gpr[i]);
+	}
+	if (!same_fp(&n->st, &t->st))
+		printf("  x87, SSE or AVX state differs\n");
+	report_memory();
+}
+
+static bool canonical(u64 va)
+{
+	return va >> 47 == 0 || va >> 47 == 0x1ffff;
+}
+
+/*
+ * A known difference: to a non-canonical target the branch itself faults on
+ * Intel's hardware, its target here (as on AMD's).
+ */
+static bool wild_branch(const struct rig_result *n, const struct rig_result *t)
+{
+	return n->stop == RIG_FAULT && t->stop == RIG_FAULT &&
+	       n->vector == 13 && t->vector == 14 && !canonical(t->st.rip);
+}
+
+static bool compare(u64 seed, const struct rig_result *n,
+		    const struct rig_result *t)
+{
+	bool ok = n->stop == t->stop && same_state(&n->st, &t->st) &&
+		  memory_is(&after_native) &&
+		  (n->stop != RIG_FAULT || same_fault(n, t));
+
+	if (ok || wild_branch(n, t))
+		return true;
+	report(seed, n, t);
+	return false;
+}
+
+static void set_page(void)
+{
+	u32 aux = 0;
+	u16 s;
+
+	memset(rig.page, 0, sizeof(*rig.page));
+	rig.page->vif = 0x200;
+	__asm__("mov %%cs, %0" : "=r"(s));
+	rig.page->sel[SEG_CS] = s;
+	__asm__("mov %%ss, %0" : "=r"(s));
+	rig.page->sel[SEG_SS] = s;
+	__asm__("mov %%ds, %0" : "=r"(s));
+	rig.page->sel[SEG_DS] = s;
+	__asm__("mov %%es, %0" : "=r"(s));
+	rig.page->sel[SEG_ES] = s;
+	__asm__("mov %%fs, %0" : "=r"(s));
+	rig.page->sel[SEG_FS] = s;
+	__asm__("mov %%gs, %0" : "=r"(s));
+	rig.page->sel[SEG_GS] = s;
+	rig.page->tsc_aux = aux;
+}
+
+static u8 code_copy[RIG_CODE_SIZE];
+
+/* Has the program written into itself? Then it is no test of this kind. */
+static bool code_is_whole(u64 place)
+{
+	return !memcmp(code_copy, (void *)place, RIG_CODE_SIZE);
+}
+
+/* One random program; -1: the native run does not count, 0: differs, 1: same. */
+static int one_program(u64 seed, u64 place, u32 times)
+{
+	struct rig_result n, t;
+	struct rig_state st;
+	struct gen g;
+	u32 i;
+
+	rig_place(&rig, place);
+	gen_init(&g, seed, place, place + RIG_DATA_OFF, (u8 *)place, 0x2000);
+	gen_program(&g);
+	random_memory(&g);
+	random_state(&g, &st);
+	memory_set(&initial);
+	memcpy(code_copy, (void *)place, RIG_CODE_SIZE);
+	rig_native(&rig, &st, false, &n);
+	if (n.stop == RIG_TIMEOUT || !code_is_whole(place))
+		return -1;
+	memory_get(&after_native);
+	bt_invalidate_gva_range(rig.bt, place, place + RIG_CODE_SIZE - 1);
+	/* The second time runs through links and pads. */
+	for (i = 0; i < times; i++) {
+		memory_set(&initial);
+		set_page();
+		rig_translated(&rig, &st, false, &t);
+		if (!compare(seed, &n, &t))
+			return 0;
+	}
+	return 1;
+}
+
+static void random_programs(u64 place)
+{
+	u32 i, bad = 0, counted = 0;
+	u64 seed = first_seed();
+	int r;
+
+	for (i = 0; i < runs() && bad < 10; i++) {
+		r = one_program(seed + i, place, 2);
+		bad += r == 0;
+		counted += r >= 0;
+	}
+	assert_true(bt_audit(rig.bt));
+	assert_int_equal(bad, 0);
+	assert_true(counted > runs() * 9 / 10);
+}
+
+static void test_random_programs_near_end_alike(void **state)
+{
+	random_programs(RIG_NEAR);
+}
+
+static void test_random_programs_far_end_alike(void **state)
+{
+	random_programs(RIG_FAR);
+}
+
+/* --- every host instruction --------------------------------------------------- */
+
+#define TRACE_MAX 2000
+
+struct trace_entry {
+	struct rig_state st;
+	u64 memory;
+};
+
+static struct trace_entry trace[TRACE_MAX];
+static u32 trace_len, trace_at;
+
+static u64 memory_hash(void)
+{
+	const u64 *d = (const u64 *)data_at(), *s = (const u64 *)RIG_STACK;
+	u64 h = 0;
+	u32 i;
+
+	for (i = 0; i < RIG_DATA_SIZE / 8; i++)
+		h = (h ^ d[i]) * 0x100000001b3ull + (h >> 29);
+	for (i = 0; i < RIG_STACK_SIZE / 8; i++)
+		h = (h ^ s[i]) * 0x100000001b3ull + (h >> 29);
+	return h;
+}
+
+static void trace_native(const struct rig_state *start, struct rig_result *r)
+{
+	struct rig_state st = *start;
+
+	trace_len = 0;
+	do {
+		trace[trace_len].st = st;
+		trace[trace_len].st.rflags &= RIG_FLAGS;
+		trace[trace_len].memory = memory_hash();
+		trace_len++;
+		rig_native(&rig, &st, true, r);
+		st = r->st;
+	} while (r->stop == RIG_STEPPED && trace_len < TRACE_MAX);
+}
+
+static bool matches(const struct trace_entry *e, const struct rig_state *st)
+{
+	return same_state(&e->st, st) && e->memory == memory_hash();
+}
+
+static bool check_step(struct rig *r, const struct bt_state *bs,
+		       const struct rig_state *st)
+{
+	u32 i;
+
+	(void)r;
+	(void)bs;
+	/* A jmp changes nothing, so it may be over before it was begun. */
+	for (i = trace_at; i < trace_len && i <= trace_at + 2; i++) {
+		if (matches(&trace[i], st)) {
+			trace_at = i;
+			return true;
+		}
+	}
+	/* See wild_branch(); the end will tell. */
+	if (trace_at + 1 == trace_len && !canonical(st->rip))
+		return true;
+	printf("step: recovered rip %llx, native is at %llx then %llx; "
+	       "spilled %x memory %d\n",
+	       (unsigned long long)st->rip,
+	       (unsigned long long)trace[trace_at].st.rip,
+	       (unsigned long long)trace[trace_at + 1].st.rip, bs->spilled,
+	       trace[trace_at].memory == memory_hash());
+	return false;
+}
+
+static int one_traced(u64 seed, u64 place)
+{
+	struct rig_result n, t;
+	struct rig_state st;
+	struct gen g;
+	u32 i;
+
+	rig_place(&rig, place);
+	gen_init(&g, seed, place, place + RIG_DATA_OFF, (u8 *)place, 0x2000);
+	g.no_flags_push = true;
+	gen_program(&g);
+	random_memory(&g);
+	random_state(&g, &st);
+	memory_set(&initial);
+	memcpy(code_copy, (void *)place, RIG_CODE_SIZE);
+	trace_native(&st, &n);
+	if (trace_len >= TRACE_MAX || n.stop == RIG_TIMEOUT ||
+	    !code_is_whole(place))
+		return -1;
+	memory_get(&after_native);
+	bt_invalidate_gva_range(rig.bt, place, place + RIG_CODE_SIZE - 1);
+	rig.on_step = check_step;
+	for (i = 0; i < 2; i++) {
+		memory_set(&initial);
+		set_page();
+		trace_at = 0;
+		rig_translated(&rig, &st, true, &t);
+		if (!compare(seed, &n, &t))
+			break;
+	}
+	rig.on_step = NULL;
+	return i == 2;
+}
+
+static void traced_programs(u64 place)
+{
+	u32 i, bad = 0, counted = 0;
+	int r;
+
+	for (i = 0; i < runs() / 10 && bad < 10; i++) {
+		r = one_traced(first_seed() + i, place);
+		bad += r == 0;
+		counted += r >= 0;
+	}
+	assert_int_equal(bad, 0);
+	assert_true(counted >= runs() / 10 * 8 / 10);
+}
+
+static void test_recovery_is_exact_at_every_host_instruction_near(void **state)
+{
+	traced_programs(RIG_NEAR);
+}
+
+static void test_recovery_is_exact_at_every_host_instruction_far(void **state)
+{
+	traced_programs(RIG_FAR);
+}
+
+static int setup(void **state)
+{
+	rig_init(&rig, TC_SIZE);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_exit(&rig);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_programs_near_end_alike),
+		cmocka_unit_test(test_random_programs_far_end_alike),
+		cmocka_unit_test(
+			test_recovery_is_exact_at_every_host_instruction_near),
+		cmocka_unit_test(
+			test_recovery_is_exact_at_every_host_instruction_far),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
