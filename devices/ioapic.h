@@ -50,4 +50,9 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector);
 bool ioapic_message(const struct ioapic *io, unsigned int pin,
 		    struct ioapic_msg *msg);
 
+static inline bool ioapic_is_level(const struct ioapic_msg *msg)
+{
+	return msg->data & (1U << 15);
+}
+
 #endif

@@ -373,6 +373,7 @@ static void report(const struct run *r, const char *what)
 
 	fprintf(stderr, "popf: %s%s%s\n", what, *text ? ": " : "", text);
 	report_vcpu(stderr, &r->vcpu, &r->mem);
+	report_machine(stderr, &r->machine);
 }
 
 /* Says how the guest ended; fills in the name and code for the statistics. */
@@ -401,6 +402,8 @@ static void conclude(const struct run *r, struct stats_result *res)
 	case MACHINE_SIGNAL:
 		res->end = "signal";
 		res->exit_code = 128 + r->machine.stop_signal;
+		if (r->machine.stop_signal == SIGQUIT)
+			report(r, "ended by SIGQUIT");
 		break;
 	default:
 		res->end = "failure";

@@ -157,27 +157,29 @@ static void ioapic_send(void *opaque, const struct ioapic_msg *msg)
 
 /*
  * The module must know which vectors are level triggered through the IOAPIC,
- * to report their EOIs; it learns that from the routing table.
+ * to report their EOIs; it learns that from the routing table. Edge-triggered
+ * pins need no route, since their messages are sent by ioapic_send(), so that
+ * the guest's probing of them costs no system call.
  */
 static void ioapic_route_changed(void *opaque, unsigned int pin)
 {
-	struct kvm_irq_routing_msi msi[IOAPIC_PINS];
+	struct kvm_irq_routing_msi *route;
+	struct kvm_irq_routing_msi old;
 	struct machine *m = opaque;
-	unsigned int i;
+	struct ioapic_msg msg;
 	int r;
 
-	(void)pin;
-	memset(msi, 0, sizeof(msi));
-	for (i = 0; i < IOAPIC_PINS; i++) {
-		struct ioapic_msg msg;
-
-		if (!ioapic_message(&m->ioapic, i, &msg))
-			continue;
-		msi[i].address_lo = msg.addr;
-		msi[i].address_hi = msg.addr >> 32;
-		msi[i].data = msg.data;
+	route = &m->routes[pin];
+	old = *route;
+	memset(route, 0, sizeof(*route));
+	if (ioapic_message(&m->ioapic, pin, &msg) && ioapic_is_level(&msg)) {
+		route->address_lo = msg.addr;
+		route->address_hi = msg.addr >> 32;
+		route->data = msg.data;
 	}
-	r = m->vm_ops->set_routes(m->vm, msi, IOAPIC_PINS);
+	if (!memcmp(&old, route, sizeof(old)))
+		return;
+	r = m->vm_ops->set_routes(m->vm, m->routes, IOAPIC_PINS);
 	if (r < 0)
 		machine_stop(m, MACHINE_FAILURE,
 			     "cannot set the interrupt routes: %s",

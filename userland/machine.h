@@ -66,6 +66,9 @@ struct machine {
 	struct acpi_pm pm;
 	struct pci_host pci;
 
+	/* what set_routes() was last given */
+	struct kvm_irq_routing_msi routes[IOAPIC_PINS];
+
 	int pit_timer;		/* timerfds and an eventfd for the event thread */
 	int rtc_timer;
 	int wake;

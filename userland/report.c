@@ -148,6 +148,38 @@ static void report_exits(FILE *out, const struct vcpu *v)
 	}
 }
 
+static void report_pic(FILE *out, const struct i8259 *pic)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		const struct i8259_chip *c = &pic->chip[i];
+
+		fprintf(out, "  pic%u irr %02x isr %02x imr %02x lines %02x base %02x\n",
+			i + 1, c->irr, c->isr, c->imr, c->lines,
+			c->vector_base);
+	}
+}
+
+void report_machine(FILE *out, const struct machine *m)
+{
+	const struct i8254_channel *c = &m->pit.ch[0];
+	unsigned int i;
+
+	fprintf(out, "devices:\n");
+	report_pic(out, &m->pic);
+	fprintf(out, "  ioapic lines %06x\n", m->ioapic.lines);
+	for (i = 0; i < IOAPIC_PINS; i++) {
+		struct ioapic_msg msg;
+
+		if (ioapic_message(&m->ioapic, i, &msg))
+			fprintf(out, "  ioapic pin %2u %016" PRIx64 "\n", i,
+				m->ioapic.redir[i]);
+	}
+	fprintf(out, "  pit0 mode %u reload %u loaded %d\n", c->mode,
+		c->reload, c->loaded);
+}
+
 void report_vcpu(FILE *out, const struct vcpu *v, const struct guest_mem *mem)
 {
 	struct kvm_sregs sregs;

@@ -12,6 +12,9 @@
 #include "guest-mem.h"
 #include "vcpu.h"
 
+/* Interrupt controllers and the timer. */
+void report_machine(FILE *out, const struct machine *m);
+
 void report_vcpu(FILE *out, const struct vcpu *v, const struct guest_mem *mem);
 
 /*
