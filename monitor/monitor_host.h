@@ -92,6 +92,18 @@ void hostmsr_set(enum host_msr n, u64 val);
 /* Turn CR4.PGE off until then, which drops all global entries. Interrupts off. */
 void hostmsr_pge_off(void);
 
+/* One exit, for the report when a VM stops. */
+struct exit_record {
+	u64 rip; /* gpc in direct execution, else tpc */
+	u64 cr2;
+	u32 error;
+	u16 vector;
+	bool user;
+	u64 gpc; /* what the exit turned out to be at, or 0 */
+};
+
+#define EXIT_RECORDS 32 /* power of two */
+
 /* world.c */
 struct world {
 	struct world_data *data; /* host address of the page in the region */
@@ -117,6 +129,8 @@ struct world {
 	u32 n_stale;
 	gfn_t stale[16];
 	bool window_conflict;
+	struct exit_record exits[EXIT_RECORDS];
+	u32 n_exits;
 };
 
 int world_create(struct vcpu *v);

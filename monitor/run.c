@@ -23,6 +23,9 @@
 #include <asm/mce.h>
 #include <asm/trapnr.h>
 
+#include <popf/compat.h>
+#include <popf/hostwork.h>
+
 #include "monitor_host.h"
 #include "run.h"
 
@@ -261,7 +264,7 @@ static void replay_host_event(struct vcpu *v, u32 vector)
 	}
 	if (d->nmi_noted) {
 		v->stats.nmi_exits++;
-		popf_call_gate(asm_exc_nmi_noist);
+		popf_call_gate(compat_asm_exc_nmi);
 	}
 	if (d->mc_noted) {
 		struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
@@ -320,6 +323,43 @@ static enum emul region_faulted(struct vcpu *v)
 			 d->ds);
 }
 
+static void record_exit(struct vcpu *v, u32 vector)
+{
+	struct world *w = v->world;
+	struct exit_record *r = &w->exits[w->n_exits++ % EXIT_RECORDS];
+
+	r->rip = w->data->regs.rip;
+	r->cr2 = w->data->cr2;
+	r->error = w->data->regs.error;
+	r->vector = vector;
+	r->user = w->user;
+	r->gpc = 0;
+}
+
+/* After handling: where in the guest it was, when that is known. */
+static void record_gpc(struct vcpu *v)
+{
+	struct world *w = v->world;
+
+	if (!v->tpc)
+		w->exits[(w->n_exits - 1) % EXIT_RECORDS].gpc = v->regs.rip;
+}
+
+static void report_exits(struct vcpu *v)
+{
+	const struct world *w = v->world;
+	u32 i;
+
+	for (i = 0; i < min_t(u32, w->n_exits, EXIT_RECORDS); i++) {
+		const struct exit_record *r =
+			&w->exits[(w->n_exits - 1 - i) % EXIT_RECORDS];
+
+		env_info("exit -%u: vector %x error %x cr2 %llx %s %llx, then gpc %llx",
+			 i, r->vector, r->error, r->cr2,
+			 r->user ? "user rip" : "tpc", r->rip, r->gpc);
+	}
+}
+
 static enum emul handle_exit(struct vcpu *v, u32 vector)
 {
 	struct world *w = v->world;
@@ -369,7 +409,7 @@ static int between_entries(struct vcpu *v)
 
 	if (leave && !exact(v))
 		return 0;
-	ret = xfer_to_guest_mode_handle_work(NULL);
+	ret = host_handle_work();
 	if (ret)
 		return ret;
 	if (leave) {
@@ -406,7 +446,10 @@ static int turn(struct vcpu *v)
 	vector = enter_guest(v);
 	if (vector < 0)
 		return 0;
-	return after_emulation(v, handle_exit(v, vector));
+	record_exit(v, vector);
+	e = handle_exit(v, vector);
+	record_gpc(v);
+	return after_emulation(v, e);
 }
 
 int vcpu_run(struct vcpu *v)
@@ -433,6 +476,8 @@ int vcpu_run(struct vcpu *v)
 		v->stats.signal_exits++;
 		return ret;
 	}
-	env_bug_on(v->tpc);
+	if (v->stopped || v->run->exit_reason == KVM_EXIT_SHUTDOWN)
+		report_exits(v);
+	env_bug_on(v->tpc && !v->stopped);
 	return 0;
 }

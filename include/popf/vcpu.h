@@ -13,11 +13,10 @@
 #ifndef POPF_VCPU_H
 #define POPF_VCPU_H
 
-#include <linux/kvm.h>
-
 #include "bt.h"
 #include "env.h"
 #include "gmem.h"
+#include "kvm_abi.h"
 #include "shadow.h"
 #include "types.h"
 #include "vcpu_page.h"
