@@ -49,7 +49,7 @@ void vcpu_kick(struct vcpu *v)
 		int cpu = READ_ONCE(k->cpu);
 
 		if (cpu != me && cpu_online(cpu))
-			smp_send_reschedule(cpu);
+			compat_send_reschedule(cpu);
 		put_cpu();
 	}
 }

@@ -26,10 +26,9 @@
 #include <linux/srcu.h>
 #include <linux/wait.h>
 
+#include <popf/compat.h>
 #include <popf/vcpu.h>
 #include <popf/vm.h>
-
-#include "compat.h"
 
 #define POPF_NR_MEMSLOTS 509
 #define POPF_MAX_SLOT_PAGES ((1ul << 31) - 1)

@@ -7,6 +7,7 @@
 #ifndef POPF_COMPAT_H
 #define POPF_COMPAT_H
 
+#include <linux/smp.h>
 #include <linux/version.h>
 
 #include <asm/fpu/api.h>
@@ -22,6 +23,23 @@
 
 #if !IS_ENABLED(CONFIG_KVM)
 #error "popf needs interfaces that exist only with CONFIG_KVM=m or y"
+#endif
+
+/* Have a CPU take an interrupt that does nothing but leave what it runs. */
+static inline void compat_send_reschedule(int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	arch_smp_send_reschedule(cpu);
+#else
+	smp_send_reschedule(cpu);
+#endif
+}
+
+/* The host's NMI handler as one that may be called. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define compat_asm_exc_nmi asm_exc_nmi_kvm_vmx
+#else
+#define compat_asm_exc_nmi asm_exc_nmi_noist
 #endif
 
 #endif
