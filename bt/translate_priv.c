@@ -64,10 +64,11 @@ void translate_popf(struct bt *bt)
 
 	emit_spill(bt, RCX);
 	rec_add(bt, gpc, c, 0);
-	/* movzx ecx, byte [rsp + 1]; movzx ecx, byte [slow + rcx] */
+	/* mov rcx, [rsp]; movzx ecx, ch; movzx ecx, byte [slow + rcx] */
+	emit2x(bt, 0x48, 0x8b);
+	emit2x(bt, 0x0c, 0x24);
 	emit2x(bt, 0x0f, 0xb6);
-	emit2x(bt, 0x4c, 0x24);
-	emit1(bt, 1);
+	emit1(bt, 0xcd);
 	emit2x(bt, 0x0f, 0xb6);
 	emit2x(bt, 0x0c, 0x0d);
 	emit4(bt, FIXED_ABS(bt, FIXED_SLOW_FLAGS));
@@ -77,6 +78,7 @@ void translate_popf(struct bt *bt)
 	emit_callout(bt);
 	emit_patch8(bt, fast);
 	rec_add(bt, gpc, c, 0);
+	/* movzx ecx, byte [rsp + 1]; movzx ecx, byte [if + rcx] */
 	emit2x(bt, 0x0f, 0xb6);
 	emit2x(bt, 0x4c, 0x24);
 	emit1(bt, 1);

@@ -343,7 +343,8 @@ static bool exit_seen(struct rig *rig, const struct rig_state *st)
 {
 	struct bt_state bs = { .gpc = st->rip };
 
-	return !rig->stepping || !rig->on_step || rig->on_step(rig, &bs, st);
+	return !(rig->stepping || rig->mode & BT_MODE_STEP) || !rig->on_step ||
+	       rig->on_step(rig, &bs, st);
 }
 
 /* An int3 was hit. True: go on at st->rip (a tpc). */
@@ -356,6 +357,8 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 
 	bt_exit_at(rig->bt, st->rip - 1, &x);
 	rig->exits[x.kind]++;
+	rig->exit_tpc = st->rip - 1;
+	rig->exit_kind = x.kind;
 	switch (x.kind) {
 	case BT_EXIT_DIRECT:
 		if (rig->on_enter)
@@ -378,7 +381,7 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 		}
 		if (!rig->on_callout || !rig->on_callout(rig, &x, st))
 			return false;
-		ret = bt_enter(rig->bt, st->rip, BT_MODE_LONG, &tpc);
+		ret = bt_enter(rig->bt, st->rip, rig->mode, &tpc);
 		break;
 	case BT_EXIT_UD:
 		st->rip = x.gpc;
@@ -389,7 +392,7 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 		st->rip = x.gpc;
 		if (rig->on_irq)
 			rig->on_irq(rig, st);
-		ret = bt_enter(rig->bt, st->rip, BT_MODE_LONG, &tpc);
+		ret = bt_enter(rig->bt, st->rip, rig->mode, &tpc);
 		break;
 	case BT_EXIT_STEP:
 		st->rip = x.indirect ? rig->page->ibl_target : x.gpc;
@@ -444,7 +447,7 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 	r->stop = RIG_BROKEN;
 	if (rig->on_enter)
 		rig->on_enter(rig, st.rip);
-	if (bt_enter(rig->bt, st.rip, BT_MODE_LONG, &tpc))
+	if (bt_enter(rig->bt, st.rip, rig->mode, &tpc))
 		return;
 	st.rip = tpc;
 	rig->stepping = step;

@@ -69,6 +69,9 @@ struct rig {
 	u32 fetches;
 	u32 exits[8];
 	u32 opaque;
+	u32 mode; /* BT_MODE_* to translate for */
+	tpc_t exit_tpc; /* of the last int3 */
+	enum bt_exit_kind exit_kind;
 	bool stepping;
 	/* Called at each host instruction when stepping translated code. */
 	bool (*on_step)(struct rig *rig, const struct bt_state *bs,

@@ -2,3 +2,5 @@
 # What the translator's test programs are made of besides their own file.
 bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c
 unit-extra-test_bt_diff := $(bt-rig)
+unit-extra-test_bt_priv := $(bt-rig)
+unit-extra-test_bt_bounce := $(bt-rig)
