@@ -101,8 +101,18 @@ static bool is_bit_string(const struct bounce_decode *d)
 	}
 }
 
+/* Stores that may leave parts of their operand alone. */
 static bool is_masked(const ZydisDecodedInstruction *zi)
 {
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_VMASKMOVPS:
+	case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD:
+	case ZYDIS_MNEMONIC_VPMASKMOVQ:
+		return true;
+	default:
+		break;
+	}
 	return zi->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
 	       zi->raw.evex.aaa;
 }
