@@ -60,36 +60,44 @@ int vcpu_read(struct vcpu *v, gva_t gva, void *buf, u32 len, u32 access)
 	return 0;
 }
 
+/*
+ * Walk one page of a store. Pushes go downwards in words of 8 bytes: the fault
+ * address is that of the first word pushed there.
+ */
+static int walk_store_page(struct vcpu *v, gva_t gva, u32 len, u32 access,
+			   gpa_t *gpa)
+{
+	u32 first = (access & ACCESS_STACK) && len > 8 ? len - 8 : 0;
+	int ret = access_walk(v, gva + first, access | PF_ERR_WRITE, gpa);
+
+	*gpa -= first;
+	return ret;
+}
+
 /* Walk for a store: at most two pages; gpa[1] is valid when it crosses. */
 static int walk_store(struct vcpu *v, gva_t gva, u32 len, u32 access,
 		      gpa_t gpa[2])
 {
 	u32 n = in_page(gva, len);
-	u32 i;
-	int ret;
+	bool crosses = n < len;
+	bool high_first = crosses && (access & ACCESS_STACK);
+	int ret = 0;
 
 	if (env_bug_on(len > ACCESS_MAX))
 		return -ENXIO;
-	access |= PF_ERR_WRITE;
+	gpa[0] = 0;
 	gpa[1] = 0;
-	/* Pushes go downwards: the higher page faults first. */
-	if (n < len && (access & ACCESS_STACK)) {
-		ret = access_walk(v, gva + n, access, &gpa[1]);
-		if (ret)
-			return -EFAULT;
-	}
-	ret = access_walk(v, gva, access, &gpa[0]);
+	if (high_first)
+		ret = walk_store_page(v, gva + n, len - n, access, &gpa[1]);
+	if (!ret)
+		ret = walk_store_page(v, gva, n, access, &gpa[0]);
+	if (!ret && crosses && !high_first)
+		ret = walk_store_page(v, gva + n, len - n, access, &gpa[1]);
 	if (ret)
-		return -EFAULT;
-	if (n < len && !(access & ACCESS_STACK)) {
-		ret = access_walk(v, gva + n, access, &gpa[1]);
-		if (ret)
-			return -EFAULT;
-	}
-	for (i = 0; i < (n < len ? 2 : 1); i++) {
-		if (!gmem_is_ram(v->vm, gpa_to_gfn(gpa[i])))
-			return -ENXIO;
-	}
+		return ret;
+	if (!gmem_is_ram(v->vm, gpa_to_gfn(gpa[0])) ||
+	    (crosses && !gmem_is_ram(v->vm, gpa_to_gfn(gpa[1]))))
+		return -ENXIO;
 	return 0;
 }
 
