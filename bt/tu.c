@@ -69,6 +69,15 @@ int cpage_prepare(struct bt *bt, gva_t page, gfn_t gfn)
 	return 0;
 }
 
+static bool gfn_is_known(const struct bt *bt, gfn_t gfn)
+{
+	const struct cpage *cp = bt->by_gfn[tu_page_bucket(gfn_to_gpa(gfn))];
+
+	while (cp && cp->gfn != gfn)
+		cp = cp->gfn_next;
+	return cp;
+}
+
 static void cpage_free(struct bt *bt, struct cpage *cp)
 {
 	struct cpage **p = &bt->by_gva[tu_page_bucket(cp->page)];
@@ -80,7 +89,7 @@ static void cpage_free(struct bt *bt, struct cpage *cp)
 	while (*p != cp)
 		p = &(*p)->gfn_next;
 	*p = cp->gfn_next;
-	if (!bt_gfn_has_code(bt, cp->gfn) && bt->ops->untrace)
+	if (!gfn_is_known(bt, cp->gfn))
 		bt->ops->untrace(bt->opaque, cp->gfn);
 	env_free(cp);
 }

@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * TUs come and go without leaving anything behind: changed code, changed
+ * mappings, a full cache, flushes; and what ring 3 may claim about a tpc is
+ * believed only as far as it is true. Code is translated here but not run; the
+ * last tests run it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bt/bt.h"
+
+unsigned long env_fail_alloc;
+
+#define WINDOW 0x60000000ull
+#define TC_SIZE (256u << 10)
+#define PAGES 64
+#define CODE 0xffffffff81000000ull
+
+/* The guest: PAGES pages of code at CODE, page n backed by gfn_of[n]. */
+static struct guest {
+	struct bt *bt;
+	u8 memory[PAGES * 2][POPF_PAGE_SIZE];
+	gfn_t gfn_of[PAGES]; /* GFN_NONE: not mapped */
+	u32 traced[PAGES * 2];
+	u32 fetches;
+} guest;
+
+static u8 *tc;
+static u64 *ibl_tpc;
+static u8 bounce_code[POPF_PAGE_SIZE];
+
+static int fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
+{
+	struct guest *g = opaque;
+	u64 page = (gva - CODE) >> POPF_PAGE_SHIFT;
+
+	assert_int_equal(gva >> 12, (gva + len - 1) >> 12);
+	if (page >= PAGES || g->gfn_of[page] == GFN_NONE)
+		return -EFAULT;
+	g->fetches++;
+	*gfn = g->gfn_of[page];
+	g->traced[*gfn] = 1;
+	memcpy(buf, &g->memory[*gfn][gva & 0xfff], len);
+	return 0;
+}
+
+static void untrace(void *opaque, gfn_t gfn)
+{
+	struct guest *g = opaque;
+
+	assert_int_equal(g->traced[gfn], 1);
+	g->traced[gfn] = 0;
+}
+
+static const struct bt_ops ops = { .fetch = fetch, .untrace = untrace };
+
+static struct bt *create(void)
+{
+	struct bt_config cfg = {
+		.window = WINDOW,
+		.tc_size = TC_SIZE,
+		.bounce_code = bounce_code,
+		.ibl_tpc = ibl_tpc,
+		.tc = tc,
+		.has_fsgsbase = true,
+		.audit = true,
+	};
+
+	return bt_create(&cfg, &ops, &guest);
+}
+
+static int setup(void **state)
+{
+	u32 i;
+
+	memset(&guest, 0, sizeof(guest));
+	memset(guest.memory, 0x90, sizeof(guest.memory));
+	for (i = 0; i < PAGES; i++)
+		guest.gfn_of[i] = i;
+	tc = malloc(TC_SIZE);
+	ibl_tpc = malloc(WINDOW_IBL_ENTRIES * 8);
+	guest.bt = create();
+	return guest.bt ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	u32 i;
+
+	bt_destroy(guest.bt);
+	for (i = 0; i < PAGES * 2; i++)
+		assert_int_equal(guest.traced[i], 0);
+	free(tc);
+	free(ibl_tpc);
+	return 0;
+}
+
+static void put(u32 page, u32 off, const char *bytes, u32 n)
+{
+	memcpy(&guest.memory[page][off], bytes, n);
+}
+
+static tpc_t enter(gva_t gpc)
+{
+	tpc_t tpc = 0;
+
+	assert_int_equal(bt_enter(guest.bt, gpc, BT_MODE_LONG, &tpc), 0);
+	return tpc;
+}
+
+static struct bt_stats stats(void)
+{
+	struct bt_stats s;
+
+	bt_get_stats(guest.bt, &s);
+	return s;
+}
+
+/* The only exit of its kind in the TU that starts at tpc. */
+static struct bt_exit exit_of(tpc_t tpc, enum bt_exit_kind kind)
+{
+	struct bt_exit x;
+	u32 i;
+
+	for (i = 0; i < 4096; i++) {
+		bt_exit_at(guest.bt, tpc + i, &x);
+		if (x.kind == kind)
+			return x;
+	}
+	fail();
+	return x;
+}
+
+/* --- creating ----------------------------------------------------------------- */
+
+static void test_bad_configurations_are_refused(void **state)
+{
+	struct bt_config good = { .window = WINDOW,	 .tc_size = TC_SIZE,
+				  .tc = tc,		 .ibl_tpc = ibl_tpc,
+				  .bounce_code = bounce_code };
+	struct bt_config c = good;
+
+	c.tc_size = 128u << 10;
+	assert_null(bt_create(&c, &ops, NULL));
+	c.tc_size = TC_SIZE + 4096;
+	assert_null(bt_create(&c, &ops, NULL));
+	c = good;
+	c.window = 0x60001000;
+	assert_null(bt_create(&c, &ops, NULL));
+	c.window = 0x7f0000000000ull;
+	assert_null(bt_create(&c, &ops, NULL));
+	c.window = 0x7fe00000;
+	assert_null(bt_create(&c, &ops, NULL));
+}
+
+static void test_failing_allocations_are_reported_and_leak_nothing(void **state)
+{
+	struct bt *old = guest.bt;
+	u32 n, failures = 0;
+	tpc_t tpc;
+	int ret;
+
+	for (n = 1; n < 20; n++) {
+		env_fail_alloc = n;
+		guest.bt = create();
+		if (guest.bt) {
+			ret = bt_enter(guest.bt, CODE + 0xffb, BT_MODE_LONG,
+				       &tpc);
+			if (!ret)
+				ret = bt_indirect(guest.bt, CODE + 0xffb,
+						  BT_MODE_LONG, &tpc);
+			assert_true(ret == 0 || ret == -ENOMEM);
+			failures += ret == -ENOMEM;
+			env_fail_alloc = 0;
+			assert_true(bt_audit(guest.bt));
+			bt_destroy(guest.bt);
+			/* Traced by a fetch whose TU did not come to be. */
+			memset(guest.traced, 0, sizeof(guest.traced));
+		} else {
+			failures++;
+		}
+	}
+	env_fail_alloc = 0;
+	assert_true(failures >= 4);
+	guest.bt = old;
+	bt_flush(old);
+}
+
+/* --- finding -------------------------------------------------------------------- */
+
+static void test_a_second_enter_finds_the_same_tu(void **state)
+{
+	tpc_t a = enter(CODE);
+	u32 fetches = guest.fetches;
+
+	assert_true(bt_in_tc(guest.bt, a));
+	assert_int_equal(enter(CODE), a);
+	assert_int_equal(guest.fetches, fetches);
+}
+
+static void test_find_reaches_boundaries_inside_a_tu(void **state)
+{
+	struct bt_state bs;
+	tpc_t tpc;
+
+	/* add rax, rcx; lea rbx, [rax + 1]; int3 */
+	put(0, 0, "\x48\x01\xc8\x48\x8d\x58\x01\xcc", 8);
+	assert_int_equal(bt_find(guest.bt, CODE, BT_MODE_LONG, &tpc), -ENOENT);
+	enter(CODE);
+	assert_int_equal(bt_find(guest.bt, CODE + 3, BT_MODE_LONG, &tpc), 0);
+	assert_int_equal(bt_recover(guest.bt, tpc, &bs), 0);
+	assert_int_equal(bs.gpc, CODE + 3);
+	assert_int_equal(bs.spilled, 0);
+	assert_int_equal(bt_find(guest.bt, CODE + 4, BT_MODE_LONG, &tpc),
+			 -ENOENT);
+	assert_int_equal(bt_find(guest.bt, CODE + 3, BT_MODE_STEP, &tpc),
+			 -ENOENT);
+}
+
+static void test_modes_have_tus_of_their_own(void **state)
+{
+	struct bt_exit x;
+	tpc_t step, tpc = enter(CODE);
+
+	assert_int_equal(bt_enter(guest.bt, CODE, BT_MODE_STEP, &step), 0);
+	assert_int_not_equal(step, tpc);
+	x = exit_of(step, BT_EXIT_STEP);
+	assert_int_equal(x.gpc, CODE + 1);
+	assert_int_equal(x.mode, BT_MODE_STEP);
+}
+
+/* --- page borders ------------------------------------------------------------------ */
+
+static void test_a_tu_ends_before_an_instruction_that_crosses(void **state)
+{
+	struct bt_exit x;
+
+	/* mov eax, imm32 at the last 2 bytes */
+	put(0, 0xffe, "\xb8\x11", 2);
+	put(1, 0, "\x22\x33\x44", 3);
+	x = exit_of(enter(CODE + 0xff8), BT_EXIT_DIRECT);
+	assert_int_equal(x.target, CODE + 0xffe);
+	assert_false(bt_gfn_has_code(guest.bt, 1));
+	enter(CODE + 0xffe);
+	assert_true(bt_gfn_has_code(guest.bt, 1));
+	/* Either page's change drops it. */
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1002, 1), 1);
+	assert_false(bt_gfn_has_code(guest.bt, 1));
+	enter(CODE + 0xffe);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1003, 1), 0);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0xffe, 1), 1);
+}
+
+static void test_an_unfetchable_second_page_faults_only_when_needed(void **s)
+{
+	tpc_t tpc;
+
+	put(0, 0xffe, "\xb8\x11", 2);
+	guest.gfn_of[1] = GFN_NONE;
+	enter(CODE + 0xff8);
+	assert_int_equal(bt_enter(guest.bt, CODE + 0xffe, BT_MODE_LONG, &tpc),
+			 -EFAULT);
+	/* A whole instruction at the very end needs no second page. */
+	put(0, 0xfff, "\xf4", 1);
+	enter(CODE + 0xfff);
+	assert_int_equal(bt_enter(guest.bt, CODE + 0x1000, BT_MODE_LONG, &tpc),
+			 -EFAULT);
+}
+
+/* --- links ---------------------------------------------------------------------------- */
+
+static void test_links_go_with_their_target(void **state)
+{
+	struct bt_exit x, again;
+	tpc_t a, b;
+
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5); /* jmp CODE + 0x1000 */
+	put(1, 0, "\xf4", 1);
+	a = enter(CODE);
+	x = exit_of(a, BT_EXIT_DIRECT);
+	assert_int_equal(bt_chain(guest.bt, &x, &b), 0);
+	assert_int_equal(b, enter(CODE + 0x1000));
+	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xe9);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1000, 1), 1);
+	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xcc);
+	bt_exit_at(guest.bt, a, &again);
+	assert_int_equal(again.kind, BT_EXIT_DIRECT);
+	assert_int_equal(again.target, CODE + 0x1000);
+	/* and where it was leads to a fresh one */
+	bt_exit_at(guest.bt, b, &again);
+	assert_int_equal(again.kind, BT_EXIT_DIRECT);
+	assert_int_equal(again.target, CODE + 0x1000);
+	assert_null(again.link);
+	assert_int_equal(bt_chain(guest.bt, &again, &b), 0);
+}
+
+static void test_a_stale_exit_is_not_patched(void **state)
+{
+	struct bt_exit x;
+	tpc_t a, b;
+
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5);
+	a = enter(CODE);
+	x = exit_of(a, BT_EXIT_DIRECT);
+	bt_invalidate_gpa(guest.bt, 0, 1);
+	assert_int_equal(bt_chain(guest.bt, &x, &b), 0);
+	assert_true(bt_audit(guest.bt));
+	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xcc);
+	x.link = (void *)~0ul;
+	assert_int_equal(bt_chain(guest.bt, &x, &b), 0);
+	assert_true(bt_audit(guest.bt));
+}
+
+static u64 table(gva_t gpc)
+{
+	return ibl_tpc[gpc & 0xffff];
+}
+
+static void test_indirect_targets_of_one_index_chain(void **state)
+{
+	u64 none = table(CODE), first;
+	tpc_t tpc;
+
+	/* CODE and CODE + 64 KiB are pages of one 16-page distance. */
+	assert_int_equal(bt_indirect(guest.bt, CODE, BT_MODE_LONG, &tpc), 0);
+	first = table(CODE);
+	assert_int_not_equal(first, none);
+	assert_int_equal(bt_indirect(guest.bt, CODE + 0x10000, BT_MODE_LONG,
+				     &tpc),
+			 0);
+	assert_int_not_equal(table(CODE), first);
+	/* one that existed before gets a pad of its own */
+	enter(CODE + 0x20000);
+	assert_int_equal(bt_indirect(guest.bt, CODE + 0x20000, BT_MODE_LONG,
+				     &tpc),
+			 0);
+	assert_int_equal(tpc, enter(CODE + 0x20000));
+	assert_true(bt_audit(guest.bt));
+	/* from the middle, then the head, then the last */
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x10000, 1), 1);
+	assert_true(bt_audit(guest.bt));
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x20000, 1), 1);
+	assert_int_equal(table(CODE), first);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0, 1), 1);
+	assert_int_equal(table(CODE), none);
+}
+
+/* --- changes ---------------------------------------------------------------------------- */
+
+static void test_only_tus_that_cover_the_bytes_go(void **state)
+{
+	put(0, 0x100, "\x90\x90\xf4", 3);
+	put(0, 0x180, "\x90\x90\xf4", 3);
+	enter(CODE + 0x100);
+	enter(CODE + 0x180);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x103, 0x7d), 0);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x0, 0x100), 0);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x102, 0x7e), 1);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x0, 0x1000), 1);
+	assert_int_equal(stats().tus_live, 0);
+}
+
+static void test_aliases_of_a_frame_go_together(void **state)
+{
+	guest.gfn_of[7] = 3;
+	put(3, 0, "\xf4", 1);
+	enter(CODE + 0x3000);
+	enter(CODE + 0x7000);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x3000, 1), 2);
+}
+
+static void test_a_remapped_page_is_not_found_again(void **state)
+{
+	struct bt_exit x;
+
+	put(3, 0, "\xf4", 1);
+	put(64, 0, "\xfa\x0f\xa2", 3);
+	enter(CODE + 0x3000);
+	guest.gfn_of[3] = 64;
+	assert_int_equal(bt_invalidate_gva(guest.bt, CODE + 0x3000), 1);
+	x = exit_of(enter(CODE + 0x3000), BT_EXIT_CALLOUT);
+	assert_int_equal(x.insn[1], 0xa2);
+	assert_false(bt_gfn_has_code(guest.bt, 3));
+	assert_int_equal(guest.traced[3], 0);
+}
+
+/* Belt and braces: the caller forgot to say that the page was remapped. */
+static void test_fetching_another_frame_drops_the_old_ones_tus(void **state)
+{
+	enter(CODE + 0x3000);
+	guest.gfn_of[3] = 64;
+	enter(CODE + 0x3800);
+	assert_false(bt_gfn_has_code(guest.bt, 3));
+	assert_int_equal(stats().tus_live, 1);
+}
+
+static bool all_but_page_two(void *arg, gva_t page, gfn_t gfn)
+{
+	++*(u32 *)arg;
+	assert_int_equal(gfn, (page - CODE) >> 12);
+	return page != CODE + 0x2000;
+}
+
+static void test_revalidate_asks_once_per_page_and_drops_the_refused(void **s)
+{
+	u32 asked = 0;
+
+	enter(CODE);
+	enter(CODE + 0x800);
+	enter(CODE + 0x2000);
+	enter(CODE + 0x2800);
+	enter(CODE + 0x4000);
+	bt_revalidate(guest.bt, all_but_page_two, &asked);
+	assert_int_equal(asked, 3);
+	assert_int_equal(stats().tus_live, 3);
+	assert_false(bt_gfn_has_code(guest.bt, 2));
+}
+
+static void test_ranges_and_top_slots(void **state)
+{
+	assert_int_equal(bt_top_slots(guest.bt)[7] >> 63, 0);
+	enter(CODE);
+	enter(CODE + 0x1000);
+	enter(CODE + 0x2000);
+	assert_int_equal(bt_top_slots(guest.bt)[7] >> 63, 1);
+	assert_int_equal(bt_invalidate_gva_range(guest.bt, CODE + 0x1000,
+						 CODE + 0x1fff),
+			 1);
+	assert_int_equal(bt_invalidate_gva_range(guest.bt,
+						 0xffffff8000000000ull, ~0ull),
+			 2);
+	assert_int_equal(bt_top_slots(guest.bt)[7] >> 63, 0);
+}
+
+/* --- full --------------------------------------------------------------------------------- */
+
+/* Short TUs everywhere, linked and padded, far more than fit. */
+static void test_a_full_cache_evicts_and_stays_consistent(void **state)
+{
+	struct bt_config *cfg = &guest.bt->cfg;
+	struct bt_exit x;
+	u32 round, i;
+	tpc_t tpc;
+
+	cfg->audit = false;
+	for (i = 0; i < PAGES; i++) {
+		u32 k;
+
+		for (k = 0; k + 8 <= POPF_PAGE_SIZE; k += 8)
+			put(i, k, "\x9c\x0f\x84\x80\x00\x00\x00\xc3", 8);
+	}
+	for (round = 0; round < 12000; round++) {
+		gva_t gpc = CODE + 8 * (round * 7919u % (PAGES * 500));
+
+		if (round % 3 == 0)
+			assert_int_equal(bt_indirect(guest.bt, gpc,
+						     BT_MODE_LONG, &tpc),
+					 0);
+		tpc = enter(gpc);
+		x = exit_of(tpc, BT_EXIT_DIRECT);
+		if (x.target < CODE + PAGES * POPF_PAGE_SIZE)
+			assert_int_equal(bt_chain(guest.bt, &x, &tpc), 0);
+		if (round % 501 == 0)
+			assert_true(bt_audit(guest.bt));
+	}
+	assert_true(stats().evictions >= 8);
+	assert_true(stats().tc_used <= TC_SIZE);
+	assert_true(bt_audit(guest.bt));
+}
+
+static void test_flush_empties_but_old_code_leads_out(void **state)
+{
+	struct bt_exit x;
+	struct bt_state bs;
+	tpc_t old = enter(CODE), tpc;
+
+	assert_int_equal(bt_indirect(guest.bt, CODE + 64, BT_MODE_LONG, &tpc),
+			 0);
+	bt_flush(guest.bt);
+	assert_int_equal(stats().tus_live, 0);
+	assert_int_equal(bt_find(guest.bt, CODE, BT_MODE_LONG, &tpc), -ENOENT);
+	bt_exit_at(guest.bt, old, &x);
+	assert_int_equal(x.kind, BT_EXIT_DIRECT);
+	assert_int_equal(x.target, CODE);
+	assert_int_equal(bt_recover(guest.bt, old, &bs), 0);
+	assert_int_equal(bs.gpc, CODE);
+	assert_int_not_equal(enter(CODE), old);
+	assert_int_equal(guest.traced[0], 1);
+}
+
+/* --- untrusted tpcs ------------------------------------------------------------------------- */
+
+static void test_any_tpc_gives_none_or_something_real(void **state)
+{
+	struct bt_exit x;
+	struct bt_state bs;
+	u64 tpc, rng = 88172645463325252ull;
+	u32 i, n = 0;
+
+	put(0, 0, "\x9c\x9d\x0f\x01\xf8\xff\x13", 7);
+	enter(CODE);
+	bt_indirect(guest.bt, CODE + 1, BT_MODE_LONG, &tpc);
+	for (i = 0; i < 200000; i++) {
+		rng ^= rng << 13;
+		rng ^= rng >> 7;
+		rng ^= rng << 17;
+		tpc = rng;
+		if (i & 1)
+			tpc = WINDOW + rng % (WINDOW_TC_OFF + TC_SIZE + 4096);
+		if (i & 2)
+			tpc = WINDOW + WINDOW_TC_OFF + rng % 4096;
+		bt_exit_at(guest.bt, tpc, &x);
+		n += x.kind != BT_EXIT_NONE;
+		if (!bt_recover(guest.bt, tpc, &bs) && !bs.indirect)
+			assert_true(bs.gpc - CODE < 0x1000);
+	}
+	assert_true(n > 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_bad_configurations_are_refused),
+		TEST(test_failing_allocations_are_reported_and_leak_nothing),
+		TEST(test_a_second_enter_finds_the_same_tu),
+		TEST(test_find_reaches_boundaries_inside_a_tu),
+		TEST(test_modes_have_tus_of_their_own),
+		TEST(test_a_tu_ends_before_an_instruction_that_crosses),
+		TEST(test_an_unfetchable_second_page_faults_only_when_needed),
+		TEST(test_links_go_with_their_target),
+		TEST(test_a_stale_exit_is_not_patched),
+		TEST(test_indirect_targets_of_one_index_chain),
+		TEST(test_only_tus_that_cover_the_bytes_go),
+		TEST(test_aliases_of_a_frame_go_together),
+		TEST(test_a_remapped_page_is_not_found_again),
+		TEST(test_fetching_another_frame_drops_the_old_ones_tus),
+		TEST(test_revalidate_asks_once_per_page_and_drops_the_refused),
+		TEST(test_ranges_and_top_slots),
+		TEST(test_a_full_cache_evicts_and_stays_consistent),
+		TEST(test_flush_empties_but_old_code_leads_out),
+		TEST(test_any_tpc_gives_none_or_something_real),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
