@@ -75,11 +75,12 @@ static void service_level(struct ioapic *io, unsigned int pin)
 
 void ioapic_set_irq(struct ioapic *io, unsigned int pin, bool level)
 {
-	uint32_t bit = 1U << pin;
+	uint32_t bit;
 	bool rising;
 
 	if (pin >= IOAPIC_PINS)
 		return;
+	bit = 1U << pin;
 	rising = level && !(io->lines & bit);
 	if (level)
 		io->lines |= bit;
