@@ -93,6 +93,8 @@ struct guest_code {
 
 /* Split irqchip when asked: HLT then sleeps in the kernel. */
 void guest_create(struct guest *g, bool split_irqchip);
+/* Page tables, descriptors and system registers: 0, or -1 with errno. */
+int guest_set_long_mode(struct guest *g);
 void guest_load(struct guest *g, const struct guest_code *code);
 /* An interrupt gate, DPL 0. */
 void guest_set_gate(struct guest *g, uint8_t vector, uint64_t handler);

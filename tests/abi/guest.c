@@ -74,18 +74,19 @@ static void set_segments(struct kvm_sregs *s)
 	s->idt.limit = 0xfff;
 }
 
-static void set_sregs(struct guest *g)
+int guest_set_long_mode(struct guest *g)
 {
 	struct kvm_sregs s;
 
-	ioctl(g->vcpu, KVM_GET_SREGS, &s);
+	build_tables(g);
+	if (ioctl(g->vcpu, KVM_GET_SREGS, &s))
+		return -1;
 	set_segments(&s);
 	s.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
 	s.cr3 = PML4;
 	s.cr4 = CR4_PAE | CR4_OSFXSR;
 	s.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-	CHECK_ERRNO(ioctl(g->vcpu, KVM_SET_SREGS, &s), 0,
-		    "long mode is accepted by KVM_SET_SREGS");
+	return ioctl(g->vcpu, KVM_SET_SREGS, &s);
 }
 
 static void set_cpuid(struct guest *g)
@@ -115,9 +116,9 @@ void guest_create(struct guest *g, bool split_irqchip)
 		abi_check(false, "guest memory can be had");
 	g->vcpu = abi_create_vcpu(g->vm, 0);
 	g->run = abi_map_run(g->dev, g->vcpu);
-	build_tables(g);
 	set_cpuid(g);
-	set_sregs(g);
+	if (guest_set_long_mode(g))
+		abi_check(false, "long mode is accepted by KVM_SET_SREGS");
 }
 
 void guest_load(struct guest *g, const struct guest_code *code)

@@ -10,7 +10,9 @@
 
 #include "../abi/abi.h"
 
-#define KILLS 20
+#define KILLS 100
+/* Pages that CPUs keep for themselves come and go; a VM is 20 MiB. */
+#define SLACK_KIB (64 << 10)
 
 GUEST_ASM(store_loop, "mov $0x100000, %edi\n"
 		      "1: incq (%rdi)\n"
@@ -211,12 +213,13 @@ static void check_kills(void)
 	}
 	for (i = 0; i < 50; i++) {
 		after = count_free_kib();
-		if (after > before - 16384)
+		if (after > before - SLACK_KIB)
 			break;
 		usleep(100000);
 	}
-	CHECK(after > before - 16384, "%d killed launchers leave no memory behind (%d KiB)",
-	      KILLS, before - after);
+	CHECK(after > before - SLACK_KIB,
+	      "%d killed launchers leave no memory behind (%d KiB)", KILLS,
+	      before - after);
 }
 
 int main(void)
