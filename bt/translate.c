@@ -499,6 +499,7 @@ static int trans_finish(struct bt *bt, struct tu **out)
 	ret = tu_insert(bt, tu, t->gfn);
 	if (ret) {
 		tu->dead = true;
+		*off_to_host(bt, tu->off + tu->entry) = 0xcc;
 		return ret;
 	}
 	if (t->pad_site) {

@@ -19,7 +19,7 @@
 #define RIG_NEAR 0x40000000ull /* code, within 2 GiB of the TC */
 #define RIG_FAR 0x500000000000ull /* code, far from it */
 #define RIG_DATA_OFF 0x10000u /* data, from the code's start */
-#define RIG_CODE_SIZE 0x4000u
+#define RIG_CODE_SIZE 0x10000u
 #define RIG_DATA_SIZE 0x2000u
 #define RIG_STACK 0x510000000000ull
 #define RIG_STACK_SIZE 0x2000u

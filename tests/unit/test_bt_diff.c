@@ -349,6 +349,28 @@ static bool check_step(struct rig *r, const struct bt_state *bs,
 	return false;
 }
 
+/* At an exit of step mode: exactly one instruction further. */
+static bool check_exit(struct rig *r, const struct bt_state *bs,
+		       const struct rig_state *st)
+{
+	u64 from = trace[trace_at].st.rip;
+
+	if (r->exit_kind == BT_EXIT_STEP) {
+		trace_at++;
+		/* Hardware stops after each round of a REP. */
+		while (trace_at < trace_len && trace[trace_at].st.rip == from)
+			trace_at++;
+	}
+	if (trace_at < trace_len && matches(&trace[trace_at], st))
+		return true;
+	if (!canonical(st->rip))
+		return true;
+	printf("step mode: at %llx, native is at %llx\n",
+	       (unsigned long long)st->rip,
+	       (unsigned long long)trace[trace_at].st.rip);
+	return false;
+}
+
 static int one_traced(u64 seed, u64 place)
 {
 	struct rig_result n, t;
@@ -407,6 +429,113 @@ static void test_recovery_is_exact_at_every_host_instruction_far(void **state)
 	traced_programs(RIG_FAR);
 }
 
+/* --- one instruction at a time ------------------------------------------------ */
+
+static int one_stepped(u64 seed, u64 place)
+{
+	struct rig_result n, t;
+	struct rig_state st;
+	struct gen g;
+	bool ok;
+
+	rig_place(&rig, place);
+	gen_init(&g, seed, place, place + RIG_DATA_OFF, (u8 *)place, 0x2000);
+	g.no_flags_push = true;
+	gen_program(&g);
+	random_memory(&g);
+	random_state(&g, &st);
+	memory_set(&initial);
+	memcpy(code_copy, (void *)place, RIG_CODE_SIZE);
+	trace_native(&st, &n);
+	if (trace_len >= TRACE_MAX || n.stop == RIG_TIMEOUT ||
+	    !code_is_whole(place))
+		return -1;
+	memory_get(&after_native);
+	bt_invalidate_gva_range(rig.bt, place, place + RIG_CODE_SIZE - 1);
+	rig.mode = BT_MODE_STEP;
+	rig.on_step = check_exit;
+	memory_set(&initial);
+	set_page();
+	trace_at = 0;
+	rig_translated(&rig, &st, false, &t);
+	ok = compare(seed, &n, &t);
+	rig.on_step = NULL;
+	rig.mode = BT_MODE_LONG;
+	return ok;
+}
+
+static void test_step_mode_stops_after_every_instruction(void **state)
+{
+	u32 i, bad = 0, counted = 0;
+	int r;
+
+	for (i = 0; i < runs() / 4 && bad < 10; i++) {
+		r = one_stepped(first_seed() + i, i & 1 ? RIG_FAR : RIG_NEAR);
+		bad += r == 0;
+		counted += r >= 0;
+	}
+	assert_int_equal(bad, 0);
+	assert_true(counted >= runs() / 4 * 8 / 10);
+}
+
+/* --- a small cache and changing code -------------------------------------------- */
+
+#define SLOT 0x400u
+
+/* Programs in slots of the same pages; only the bytes that change are said. */
+static void test_programs_in_a_full_cache_over_changed_code_end_alike(void **s)
+{
+	struct rig_result n, t;
+	struct rig_state st;
+	struct bt_stats stats;
+	struct gen g;
+	static u64 seed_of[RIG_CODE_SIZE / SLOT];
+	struct gen choice;
+	u32 i, bad = 0, off, slot;
+	bool anew;
+
+	rig_exit(&rig);
+	rig_init(&rig, 256u << 10);
+	memset((void *)RIG_NEAR, 0xcc, RIG_CODE_SIZE);
+	gen_init(&choice, first_seed(), 0, 0, NULL, 0);
+	for (i = 0; i < runs() * 2 && bad < 10; i++) {
+		slot = gen_below(&choice, ARRAY_SIZE(seed_of));
+		off = SLOT * slot + slot % 7;
+		anew = !seed_of[slot] || gen_below(&choice, 100) < 30;
+		if (anew)
+			seed_of[slot] = first_seed() + i;
+		gen_init(&g, seed_of[slot], RIG_NEAR + off,
+			 RIG_NEAR + RIG_DATA_OFF, (u8 *)RIG_NEAR + off,
+			 SLOT - 8);
+		gen_program(&g);
+		if (anew)
+			bt_invalidate_gpa(rig.bt, RIG_NEAR + off, SLOT - 8);
+		random_memory(&g);
+		random_state(&g, &st);
+		st.rip = RIG_NEAR + off;
+		memory_set(&initial);
+		memcpy(code_copy, (void *)RIG_NEAR, RIG_CODE_SIZE);
+		rig_native(&rig, &st, false, &n);
+		if (!code_is_whole(RIG_NEAR)) {
+			memcpy((void *)RIG_NEAR, code_copy, RIG_CODE_SIZE);
+			continue;
+		}
+		memory_get(&after_native);
+		memory_set(&initial);
+		set_page();
+		rig_translated(&rig, &st, false, &t);
+		bad += n.stop != RIG_TIMEOUT && !compare(seed_of[slot], &n,
+							 &t);
+		if (i % 64 == 0 && !bt_audit(rig.bt))
+			bad++;
+	}
+	bt_get_stats(rig.bt, &stats);
+	rig_exit(&rig);
+	rig_init(&rig, TC_SIZE);
+	assert_int_equal(bad, 0);
+	assert_true(stats.evictions > 8);
+}
+
 static int setup(void **state)
 {
 	rig_init(&rig, TC_SIZE);
@@ -428,6 +557,9 @@ int main(void)
 			test_recovery_is_exact_at_every_host_instruction_near),
 		cmocka_unit_test(
 			test_recovery_is_exact_at_every_host_instruction_far),
+		cmocka_unit_test(test_step_mode_stops_after_every_instruction),
+		cmocka_unit_test(
+			test_programs_in_a_full_cache_over_changed_code_end_alike),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
