@@ -29,23 +29,28 @@ static void *pop(void **list, u32 *count)
 	return item;
 }
 
+static bool enough(const struct shadow_cache *c)
+{
+	return c->nr_pages >= NEED_PAGES && c->nr_chunks >= NEED_CHUNKS &&
+	       c->nr_blocks >= NEED_BLOCKS;
+}
+
+/* Without the lock the answer is only a hint. */
 bool shadow_cache_ready(const struct shadow *s)
 {
-	return s->cache.nr_pages >= NEED_PAGES &&
-	       s->cache.nr_chunks >= NEED_CHUNKS &&
-	       s->cache.nr_blocks >= NEED_BLOCKS;
+	return enough(&s->cache);
 }
 
 /* Allocate one item of every kind that is short. False when out of memory. */
 static bool allocate(const struct shadow_cache *have, void **page, void **chunk,
 		     void **block)
 {
-	if (have->nr_pages < NEED_PAGES && !(*page = env_page_alloc()))
+	if (have->nr_pages < STOCK_PAGES && !(*page = env_page_alloc()))
 		return false;
-	if (have->nr_chunks < NEED_CHUNKS &&
+	if (have->nr_chunks < STOCK_CHUNKS &&
 	    !(*chunk = env_zalloc(sizeof(struct shadow_chunk))))
 		return false;
-	if (have->nr_blocks < NEED_BLOCKS &&
+	if (have->nr_blocks < STOCK_BLOCKS &&
 	    !(*block = env_zalloc(sizeof(struct shadow_block))))
 		return false;
 	return true;
@@ -67,7 +72,7 @@ static void stock(struct shadow_cache *c, void *page, void *chunk, void *block)
 	}
 }
 
-/* Fill the stock up to what one operation may need. 0 or -ENOMEM. */
+/* Fill the stock. 0, or -ENOMEM: less than one operation may need. */
 int shadow_cache_fill(struct shadow *s)
 {
 	struct shadow_cache have;
@@ -79,12 +84,12 @@ int shadow_cache_fill(struct shadow *s)
 		env_mutex_lock(&s->lock);
 		have = s->cache;
 		env_mutex_unlock(&s->lock);
-		if (have.nr_pages >= NEED_PAGES &&
-		    have.nr_chunks >= NEED_CHUNKS &&
-		    have.nr_blocks >= NEED_BLOCKS)
+		if (have.nr_pages >= STOCK_PAGES &&
+		    have.nr_chunks >= STOCK_CHUNKS &&
+		    have.nr_blocks >= STOCK_BLOCKS)
 			return 0;
 		if (!ok)
-			return -ENOMEM;
+			return enough(&have) ? 0 : -ENOMEM;
 		ok = allocate(&have, &page, &chunk, &block);
 		env_mutex_lock(&s->lock);
 		stock(&s->cache, page, chunk, block);

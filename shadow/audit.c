@@ -16,7 +16,8 @@
  *     path to the window exists in every kernel root.
  *  9. Sptes have only the bits they may have: non-leaf P, W, U; leaf U, NX in
  *     the kernel view, W only if the role allows; no cache or global bits.
- * 10. A half of a 5-level root maps nothing outside its half.
+ * 10. A half of a 5-level root maps nothing outside its half, and the root has
+ *     both halves and nothing else.
  * 11. The current roots are live, pinned, of the host's depth, and nothing else
  *     is pinned but their halves.
  * 12. The counts of traced frames, code frames, and sptes are right.
@@ -178,6 +179,10 @@ static void check_slots(struct audit *a, struct shadow_page *sp)
 		else
 			check_upper(a, sp, i);
 	}
+	if (sp->role.level == 5 && (present != 2 || !spte_present(sp->spt[0]) ||
+				    !spte_present(sp->spt[PT_ENTRIES - 1])))
+		offence(a, 10, "a level-5 page without both halves", sp->id,
+			present);
 	if (present != sp->present)
 		offence(a, 3, "count of sptes", present, sp->present);
 }

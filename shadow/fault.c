@@ -403,6 +403,9 @@ int shadow_fault(struct shadow *s, const struct shadow_mode *m,
 	access &= PF_ERR_WRITE | PF_ERR_USER | PF_ERR_FETCH;
 	if (view == SHADOW_USER)
 		access |= PF_ERR_USER;
+	/* Now rather than after a walk in vain; failing is for later to see. */
+	if (!shadow_cache_ready(s))
+		(void)shadow_cache_fill(s);
 	for (tries = 0; tries < FAULT_ATTEMPTS; tries++) {
 		ret = fault_once(s, m, view, gva, access, out);
 		if (ret == -ENOBUFS)

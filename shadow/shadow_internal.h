@@ -37,6 +37,10 @@
 #define NEED_PAGES 6u
 #define NEED_CHUNKS 16u
 #define NEED_BLOCKS 6u
+/* What is stocked up to when there is less than that. */
+#define STOCK_PAGES (NEED_PAGES + 10)
+#define STOCK_CHUNKS (NEED_CHUNKS + 48)
+#define STOCK_BLOCKS (NEED_BLOCKS + 4)
 /* How many are kept for later when freed. */
 #define KEEP_PAGES 64u
 #define KEEP_CHUNKS 256u

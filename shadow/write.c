@@ -215,9 +215,6 @@ static void update_slot(struct shadow *s, struct shadow_page *sp,
 	u64 old = pw->old[i], new = pw->new[i];
 	bool usable;
 
-	if (sp->role.level == 4 && sp->role.half &&
-	    (index < PT_ENTRIES / 2) != (sp->role.half == 1))
-		return;
 	if (shadow_slot_fixed(s, sp, index)) {
 		if (new & GPTE_P)
 			shadow_pend_conflict(

@@ -10,7 +10,8 @@ struct popf_vm *gmem_array_create(u64 frames)
 
 	assert(vm);
 	vm->frames = frames;
-	vm->ram = aligned_alloc(1 << 21, (frames << 12 | ((1 << 21) - 1)) + 1);
+	vm->ram = aligned_alloc(1 << 21,
+				((frames + 1) << 12 | ((1 << 21) - 1)) + 1);
 	vm->flags = calloc(frames, 1);
 	assert(vm->ram && vm->flags);
 	memset(vm->ram, 0, frames << 12);
@@ -36,9 +37,15 @@ static void hook(struct popf_vm *vm)
 		vm->hook = fn;
 }
 
-bool gmem_is_ram(struct popf_vm *vm, gfn_t gfn)
+static bool is_ram(struct popf_vm *vm, gfn_t gfn)
 {
 	return gfn < vm->frames && !(vm->flags[gfn] & GMEM_HOLE);
+}
+
+bool gmem_is_ram(struct popf_vm *vm, gfn_t gfn)
+{
+	hook(vm);
+	return is_ram(vm, gfn);
 }
 
 static int check(struct popf_vm *vm, gpa_t gpa, size_t len)
@@ -48,7 +55,7 @@ static int check(struct popf_vm *vm, gpa_t gpa, size_t len)
 	if (!len)
 		return 0;
 	for (gfn = gpa >> 12; gfn <= (gpa + len - 1) >> 12; gfn++)
-		if (!gmem_is_ram(vm, gfn))
+		if (!is_ram(vm, gfn))
 			return -EFAULT;
 	return 0;
 }
@@ -90,17 +97,32 @@ int gmem_cmpxchg(struct popf_vm *vm, gpa_t gpa, u64 *old, u64 new, u32 len)
 	return 0;
 }
 
+/* May the 2 MiB around gfn be mapped as one? */
+static bool large(struct popf_vm *vm, gfn_t gfn)
+{
+	u32 i;
+
+	if (!vm->large || (gfn | 511) >= vm->frames)
+		return false;
+	for (i = 0; i < 512; i++)
+		if (vm->flags[(gfn & ~511ull) + i] & ~GMEM_DIRTY)
+			return false;
+	return true;
+}
+
 int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write,
 	      struct gmem_page *out)
 {
 	hook(vm);
 	vm->pages++;
-	if (!gmem_is_ram(vm, gfn))
+	if (!is_ram(vm, gfn))
 		return -EFAULT;
 	if (want_write)
 		vm->flags[gfn] &= ~GMEM_NO_WRITE;
-	out->hpa = (hpa_t)(uintptr_t)(vm->ram + (gfn << 12));
-	out->level = vm->large && (gfn | 511) < vm->frames ? 2 : 1;
+	out->hpa = (hpa_t)(uintptr_t)(vm->ram + ((gfn + vm->skew) << 12));
+	if (vm->alias && gfn == vm->alias)
+		out->hpa = (hpa_t)(uintptr_t)(vm->ram + (vm->alias_of << 12));
+	out->level = large(vm, gfn) ? 2 : 1;
 	out->readonly_slot = vm->flags[gfn] & GMEM_RO_SLOT;
 	out->writable =
 		!(vm->flags[gfn] & (GMEM_RO_SLOT | GMEM_NO_WRITE));
@@ -110,11 +132,14 @@ int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write,
 
 bool gmem_retry(struct popf_vm *vm, u64 seq)
 {
+	if (vm->on_retry)
+		vm->on_retry(vm, vm->hook_arg);
 	return seq != vm->seq;
 }
 
 void gmem_mark_dirty(struct popf_vm *vm, gfn_t gfn)
 {
-	if (gmem_is_ram(vm, gfn))
+	hook(vm);
+	if (is_ram(vm, gfn))
 		vm->flags[gfn] |= GMEM_DIRTY;
 }

@@ -23,9 +23,13 @@ struct popf_vm {
 	u8 *flags; /* GMEM_* by gfn */
 	u64 seq;
 	bool large; /* report 2 MiB contiguity */
+	u64 skew; /* gfn is backed by the frame this much further */
+	gfn_t alias, alias_of; /* alias is backed by the frame of alias_of */
 	void (*hook)(struct popf_vm *vm, void *arg);
 	void *hook_arg;
-	u64 reads, pages; /* calls */
+	u64 reads, pages, retries; /* calls */
+	/* Called at gmem_retry(), that is with shadow's lock held. */
+	void (*on_retry)(struct popf_vm *vm, void *arg);
 };
 
 struct popf_vm *gmem_array_create(u64 frames);

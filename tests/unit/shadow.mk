@@ -4,3 +4,5 @@ unit-helpers += shadow_rig.c gmem_array.c
 unit-extra-test-shadow-basic := $(shadow-rig)
 unit-extra-test-shadow-walk := $(shadow-rig)
 unit-extra-test-shadow-random := $(shadow-rig)
+unit-extra-test-shadow-large := $(shadow-rig)
+unit-extra-test-shadow-edge := $(shadow-rig)
