@@ -313,7 +313,12 @@ static void translate_sti_ahead(struct bt *bt)
 
 static void dispatch(struct bt *bt)
 {
-	switch ((enum bt_class)bt->insn.cls) {
+	u32 cls = bt->insn.cls;
+
+	/* The code in place knows nothing of TF, which is set in this mode. */
+	if (bt->t.mode & BT_MODE_STEP && (cls == CLS_PUSHF || cls == CLS_POPF))
+		cls = CLS_CALLOUT;
+	switch ((enum bt_class)cls) {
 	case CLS_FSGSBASE:
 		if (!bt->cfg.has_fsgsbase) {
 			emit_callout(bt);
