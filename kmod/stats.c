@@ -53,6 +53,7 @@ static const struct stats_item vm_items[] = {
 	VM(remote_tlb_flush, COUNT),
 	VM(mmu_notifier_calls, COUNT),
 	SHADOW(faults_hidden, COUNT),
+	SHADOW(prefaults, COUNT),
 	SHADOW(faults_guest, COUNT),
 	SHADOW(faults_trace, COUNT),
 	SHADOW(faults_mmio, COUNT),
@@ -130,22 +131,18 @@ struct stats_file {
 	char id[STATS_NAME_SIZE];
 };
 
-/* A descriptor with its name, as it lies in the file. */
-struct stats_desc {
-	struct kvm_stats_desc desc;
-	char name[STATS_NAME_SIZE];
-};
+/* A descriptor is followed by its name. */
+#define STATS_DESC_SIZE (sizeof(struct kvm_stats_desc) + STATS_NAME_SIZE)
 
-/* The whole file; data[] follows desc[]. */
-struct stats_image {
+/* The start of the file; descriptors and data follow. */
+struct stats_head {
 	struct kvm_stats_header header;
 	char id[STATS_NAME_SIZE];
-	struct stats_desc desc[];
 };
 
 static size_t stats_data_offset(u32 count)
 {
-	return offsetof(struct stats_image, desc) + count * sizeof(struct stats_desc);
+	return sizeof(struct stats_head) + count * STATS_DESC_SIZE;
 }
 
 static size_t stats_size(u32 count)
@@ -153,28 +150,27 @@ static size_t stats_size(u32 count)
 	return stats_data_offset(count) + count * sizeof(u64);
 }
 
-static void stats_fill_head(const struct stats_file *s, struct stats_image *image)
+static void stats_fill_head(const struct stats_file *s, void *image)
 {
+	struct stats_head *head = image;
 	u32 i;
 
-	BUILD_BUG_ON(offsetof(struct stats_image, id) % sizeof(u64));
-	BUILD_BUG_ON(offsetof(struct stats_image, desc) % sizeof(u64));
-	BUILD_BUG_ON(sizeof(struct stats_desc) !=
-		     sizeof(struct kvm_stats_desc) + STATS_NAME_SIZE);
+	BUILD_BUG_ON(sizeof(struct stats_head) % sizeof(u64));
+	BUILD_BUG_ON(STATS_DESC_SIZE % sizeof(u64));
 
-	image->header.name_size = STATS_NAME_SIZE;
-	image->header.num_desc = s->count;
-	image->header.id_offset = offsetof(struct stats_image, id);
-	image->header.desc_offset = offsetof(struct stats_image, desc);
-	image->header.data_offset = stats_data_offset(s->count);
-	memcpy(image->id, s->id, sizeof(image->id));
+	head->header.name_size = STATS_NAME_SIZE;
+	head->header.num_desc = s->count;
+	head->header.id_offset = offsetof(struct stats_head, id);
+	head->header.desc_offset = sizeof(*head);
+	head->header.data_offset = stats_data_offset(s->count);
+	memcpy(head->id, s->id, sizeof(head->id));
 	for (i = 0; i < s->count; i++) {
-		struct stats_desc *d = &image->desc[i];
+		struct kvm_stats_desc *d = image + sizeof(*head) + i * STATS_DESC_SIZE;
 
-		d->desc.flags = s->items[i].flags;
-		d->desc.size = 1;
-		d->desc.offset = i * sizeof(u64);
-		strscpy(d->name, s->items[i].name, sizeof(d->name));
+		d->flags = s->items[i].flags;
+		d->size = 1;
+		d->offset = i * sizeof(u64);
+		strscpy(d->name, s->items[i].name, STATS_NAME_SIZE);
 	}
 }
 
@@ -202,14 +198,14 @@ static ssize_t stats_read(struct file *file, char __user *buf, size_t size,
 {
 	const struct stats_file *s = file->private_data;
 	size_t total = stats_size(s->count);
-	struct stats_image *image;
+	void *image;
 	ssize_t ret;
 
 	image = kvzalloc(total, GFP_KERNEL);
 	if (!image)
 		return -ENOMEM;
 	stats_fill_head(s, image);
-	stats_fill_data(s, (void *)image + stats_data_offset(s->count));
+	stats_fill_data(s, image + stats_data_offset(s->count));
 	ret = simple_read_from_buffer(buf, size, pos, image, total);
 	kvfree(image);
 	return ret;

@@ -77,22 +77,22 @@ TRACE_EVENT(popf_page_fault,
 		  __entry->gva, __entry->pc, __entry->access, __entry->result)
 );
 
-/* Guest code at gpc has a place in the translation cache. */
+/* len bytes of guest code at gpc are read to be translated. */
 TRACE_EVENT(popf_translate,
-	TP_PROTO(struct vcpu *v, gva_t gpc, tpc_t tpc),
-	TP_ARGS(v, gpc, tpc),
+	TP_PROTO(struct vcpu *v, gva_t gpc, u32 len),
+	TP_ARGS(v, gpc, len),
 	TP_STRUCT__entry(
 		__field(u32, id)
 		__field(u64, gpc)
-		__field(u64, tpc)
+		__field(u32, len)
 	),
 	TP_fast_assign(
 		__entry->id = v->id;
 		__entry->gpc = gpc;
-		__entry->tpc = tpc;
+		__entry->len = len;
 	),
-	TP_printk("vcpu %u gpc %llx tpc %llx", __entry->id, __entry->gpc,
-		  __entry->tpc)
+	TP_printk("vcpu %u gpc %llx len %u", __entry->id, __entry->gpc,
+		  __entry->len)
 );
 
 /* An exception, interrupt or NMI is delivered to the guest. */

@@ -12,6 +12,8 @@
  * Invariant: no TU runs after code_settle() whose (gva, gfn) pairs are not what
  * the current page tables say.
  */
+#include <popf/trace.h>
+
 #include "monitor_host.h"
 
 static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
@@ -27,6 +29,7 @@ static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
 		w->fetch_faulted = true;
 	if (ret)
 		return ret;
+	trace_popf_translate(v, gva, len);
 	return gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
 			 len);
 }

@@ -14,6 +14,8 @@
 #else
 #include <stdarg.h>
 #endif
+#include <popf/trace.h>
+
 #include "monitor.h"
 
 enum exc_class { CLASS_BENIGN, CLASS_CONTRIBUTORY, CLASS_PF, CLASS_DF };
@@ -253,6 +255,7 @@ static int deliver(struct vcpu *v, struct delivery *d)
 			  d->vector);
 		return -ENXIO;
 	}
+	trace_popf_inject(v, d->vector, d->has_error, d->error);
 	ret = read_gate(v, d);
 	if (!ret)
 		ret = read_handler_segment(v, d);

@@ -27,7 +27,7 @@ static inline void trace_popf_page_fault(struct vcpu *v, gva_t gva, u32 access,
 {
 }
 
-static inline void trace_popf_translate(struct vcpu *v, gva_t gpc, tpc_t tpc)
+static inline void trace_popf_translate(struct vcpu *v, gva_t gpc, u32 len)
 {
 }
 
