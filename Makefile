@@ -128,6 +128,7 @@ MONITOR_PORTABLE += monitor/control.c
 MONITOR_PORTABLE += monitor/cpuid.c
 MONITOR_PORTABLE += monitor/emulate.c
 MONITOR_PORTABLE += monitor/emulate_alu.c
+MONITOR_PORTABLE += monitor/emulate_desc.c
 MONITOR_PORTABLE += monitor/emulate_io.c
 MONITOR_PORTABLE += monitor/emulate_mem.c
 MONITOR_PORTABLE += monitor/emulate_mmio.c

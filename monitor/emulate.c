@@ -31,31 +31,56 @@ struct emulator *emul_get(struct vcpu *v)
 	return v->emul;
 }
 
+/* The decoder's settings, as a number that is part of the cache's key. */
+static u8 decoder_mode(const struct vcpu *v)
+{
+	if (vcpu_is_64bit(v))
+		return 0;
+	return 1 + v->seg[SEG_CS].db * 2 + v->seg[SEG_SS].db;
+}
+
+static bool init_decoder(ZydisDecoder *decoder, u8 mode)
+{
+	ZydisMachineMode machine = ZYDIS_MACHINE_MODE_LONG_64;
+	ZydisStackWidth width = ZYDIS_STACK_WIDTH_64;
+
+	if (mode) {
+		machine = (mode - 1) & 2 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 :
+					   ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
+		width = (mode - 1) & 1 ? ZYDIS_STACK_WIDTH_32 :
+					 ZYDIS_STACK_WIDTH_16;
+	}
+	return ZYAN_SUCCESS(ZydisDecoderInit(decoder, machine, width));
+}
+
 bool emul_decode(struct vcpu *v, const u8 *bytes, u32 n)
 {
 	struct emulator *e = v->emul;
-	ZydisMachineMode mode = ZYDIS_MACHINE_MODE_LONG_64;
-	ZydisStackWidth width = ZYDIS_STACK_WIDTH_64;
+	u64 rip = v->regs.rip;
+	struct decoded *d = &e->cache[(rip ^ rip >> 5) % EMUL_CACHE_SIZE];
+	u8 mode = decoder_mode(v);
 	ZydisDecoder decoder;
 
-	if (!vcpu_is_64bit(v)) {
-		mode = v->seg[SEG_CS].db ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 :
-					   ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
-		width = v->seg[SEG_SS].db ? ZYDIS_STACK_WIDTH_32 :
-					    ZYDIS_STACK_WIDTH_16;
-	}
+	e->d = d;
+	if (d->valid && d->mode == mode && d->insn.length <= n &&
+	    !memcmp(d->bytes, bytes, d->insn.length))
+		return true;
 	n = min(n, 15u);
-	if (bytes != e->bytes)
-		memcpy(e->bytes, bytes, n);
-	memset(e->bytes + n, 0, sizeof(e->bytes) - n);
-	return ZYAN_SUCCESS(ZydisDecoderInit(&decoder, mode, width)) &&
-	       ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, e->bytes, n,
-						   &e->insn, e->op));
+	d->mode = mode;
+	memcpy(d->bytes, bytes, n);
+	memset(d->bytes + n, 0, sizeof(d->bytes) - n);
+	d->valid = init_decoder(&decoder, mode) &&
+		   ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, d->bytes, n,
+						       &d->insn, d->op));
+	if (d->valid)
+		memset(d->bytes + d->insn.length, 0,
+		       sizeof(d->bytes) - d->insn.length);
+	return d->valid;
 }
 
 u64 emul_next_rip(const struct vcpu *v)
 {
-	u64 rip = v->regs.rip + v->emul->insn.length;
+	u64 rip = v->regs.rip + v->emul->d->insn.length;
 
 	return vcpu_is_64bit(v) ? rip : (u32)rip;
 }
@@ -63,6 +88,7 @@ u64 emul_next_rip(const struct vcpu *v)
 void emul_advance(struct vcpu *v)
 {
 	v->regs.rip = emul_next_rip(v);
+	v->regs.rflags &= ~RF_RF;
 }
 
 /* --- registers and addresses --- */
@@ -132,9 +158,9 @@ gva_t emul_address(const struct vcpu *v, const ZydisDecodedOperand *op)
 
 	ea += address_register(v, op->mem.base);
 	ea += address_register(v, op->mem.index) * op->mem.scale;
-	if (v->emul->insn.address_width == 32)
+	if (v->emul->d->insn.address_width == 32)
 		ea = (u32)ea;
-	else if (v->emul->insn.address_width == 16)
+	else if (v->emul->d->insn.address_width == 16)
 		ea = (u16)ea;
 	ea += segment_base(v, op->mem.segment);
 	return vcpu_is_64bit(v) ? ea : (u32)ea;
@@ -170,7 +196,7 @@ void emul_stack_add(struct vcpu *v, s64 delta)
 
 enum emul emul_unhandled(struct vcpu *v, const char *where)
 {
-	const u8 *b = v->emul->bytes;
+	const u8 *b = v->emul->d->bytes;
 
 	return vcpu_stop(v, "%s: instruction not handled: %02x %02x %02x %02x %02x %02x %02x %02x at %llx",
 			 where, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],

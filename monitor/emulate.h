@@ -31,10 +31,20 @@ struct mem_ref {
 	bool mmio[2];
 };
 
-struct emulator {
+struct decoded {
+	u8 bytes[16]; /* zeros behind the instruction */
+	u8 mode; /* decoder's, see emulate.c */
+	bool valid;
 	ZydisDecodedInstruction insn;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-	u8 bytes[16];
+};
+
+/* The same few instructions store to page tables: they are decoded once. */
+#define EMUL_CACHE_SIZE 32u
+
+struct emulator {
+	struct decoded *d; /* current instruction, in cache[] */
+	struct decoded cache[EMUL_CACHE_SIZE];
 	u64 flags_before; /* RFLAGS when the instruction started */
 	struct mmio_access reads[2];
 	u32 n_reads;
@@ -64,6 +74,23 @@ gva_t emul_stack_gva(const struct vcpu *v, s64 delta);
 void emul_stack_add(struct vcpu *v, s64 delta);
 /* Stop because of an instruction that is known and not handled. */
 enum emul emul_unhandled(struct vcpu *v, const char *where);
+
+static inline enum emul emul_done(struct vcpu *v)
+{
+	emul_advance(v);
+	return EMUL_DONE;
+}
+
+/* What a failed vcpu_read/write() means: its fault is queued, or no memory. */
+static inline enum emul emul_access_failed(struct vcpu *v, int ret)
+{
+	return ret == -ENXIO ? emul_unhandled(v, "no memory") : EMUL_FAULT;
+}
+
+static inline bool cpl0(const struct vcpu *v)
+{
+	return vcpu_cpl(v) == 0;
+}
 
 /* --- emulate_mmio.c --- */
 
@@ -121,6 +148,17 @@ int stack_emulate(struct vcpu *v);
 
 /* The decoded instruction if it is privileged or sensitive; -1: it is not. */
 int priv_emulate(struct vcpu *v);
+
+/* --- emulate_desc.c --- */
+
+/* A 16-bit register or memory operand: as vcpu_read(). */
+int emul_read16(struct vcpu *v, const ZydisDecodedOperand *op, u16 *val);
+/* Into a register (whole) or 16 bits of memory, and on to the next instruction. */
+enum emul emul_store16(struct vcpu *v, const ZydisDecodedOperand *op, u64 val);
+/* Table registers, selectors, far pointers. -1: not one of them. */
+int desc_emulate(struct vcpu *v);
+int desc_mov(struct vcpu *v);
+int desc_far(struct vcpu *v);
 
 /* --- emulate_io.c --- */
 

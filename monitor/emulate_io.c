@@ -86,7 +86,7 @@ enum emul io_simple(struct vcpu *v, bool in, u16 port, u32 size, u64 rip_after)
 
 static bool repeats(const struct emulator *e)
 {
-	return e->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+	return e->d->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
 				     ZYDIS_ATTRIB_HAS_REPNE);
 }
 
@@ -102,15 +102,15 @@ static void add_masked(u64 *reg, s64 n, u64 mask)
 static enum emul string_commit(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	u64 mask = size_mask(e->insn.address_width / 8);
+	u64 mask = size_mask(e->d->insn.address_width / 8);
 	s64 step = v->regs.rflags & RF_DF ? -(s64)v->io.size : (s64)v->io.size;
 	u64 *g = v->regs.gpr;
 
 	add_masked(&g[v->io.in ? GPR_RDI : GPR_RSI], step * v->io.count, mask);
 	if (repeats(e)) {
 		add_masked(&g[GPR_RCX], -(s64)v->io.count, mask);
-		if (g[GPR_RCX] & mask)
-			return EMUL_DONE; /* comes back here */
+		if (g[GPR_RCX] & mask) /* comes back here */
+			return event_step(v, e->flags_before);
 	}
 	v->regs.rip = v->io.rip_after;
 	return event_step(v, e->flags_before);
@@ -135,9 +135,9 @@ static const ZydisDecodedOperand *memory_of(const struct emulator *e)
 {
 	u32 i;
 
-	for (i = 0; i < e->insn.operand_count; i++) {
-		if (e->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
-			return &e->op[i];
+	for (i = 0; i < e->d->insn.operand_count; i++) {
+		if (e->d->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			return &e->d->op[i];
 	}
 	return NULL;
 }
@@ -146,7 +146,7 @@ static enum emul io_string(struct vcpu *v, bool in, u32 size)
 {
 	struct emulator *e = v->emul;
 	const ZydisDecodedOperand *mem = memory_of(e);
-	u64 mask = size_mask(e->insn.address_width / 8);
+	u64 mask = size_mask(e->d->insn.address_width / 8);
 	u64 left = v->regs.gpr[GPR_RCX] & mask;
 	u16 port = v->regs.gpr[GPR_RDX];
 	u32 n = 1;
@@ -162,7 +162,7 @@ static enum emul io_string(struct vcpu *v, bool in, u32 size)
 		return event_step(v, e->flags_before);
 	}
 	gva = emul_address(v, mem);
-	if (repeats(e) && !(v->regs.rflags & RF_DF)) {
+	if (repeats(e) && !(v->regs.rflags & (RF_DF | RF_TF))) {
 		n = (POPF_PAGE_SIZE - (gva & ~POPF_PAGE_MASK)) / size;
 		n = min(max(n, 1u), (u32)min(left, (u64)4096));
 	}
@@ -185,25 +185,25 @@ enum emul io_emulate(struct vcpu *v)
 	const ZydisDecodedOperand *port;
 	bool in;
 
-	switch (e->insn.mnemonic) {
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_IN:
 	case ZYDIS_MNEMONIC_OUT:
-		in = e->insn.mnemonic == ZYDIS_MNEMONIC_IN;
-		port = &e->op[in ? 1 : 0];
+		in = e->d->insn.mnemonic == ZYDIS_MNEMONIC_IN;
+		port = &e->d->op[in ? 1 : 0];
 		return io_simple(v, in,
 				 port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ?
 					 (u8)port->imm.value.u :
 					 (u16)v->regs.gpr[GPR_RDX],
-				 e->op[in ? 0 : 1].size / 8, emul_next_rip(v));
+				 e->d->op[in ? 0 : 1].size / 8, emul_next_rip(v));
 	case ZYDIS_MNEMONIC_INSB:
 	case ZYDIS_MNEMONIC_OUTSB:
-		return io_string(v, e->insn.mnemonic == ZYDIS_MNEMONIC_INSB, 1);
+		return io_string(v, e->d->insn.mnemonic == ZYDIS_MNEMONIC_INSB, 1);
 	case ZYDIS_MNEMONIC_INSW:
 	case ZYDIS_MNEMONIC_OUTSW:
-		return io_string(v, e->insn.mnemonic == ZYDIS_MNEMONIC_INSW, 2);
+		return io_string(v, e->d->insn.mnemonic == ZYDIS_MNEMONIC_INSW, 2);
 	case ZYDIS_MNEMONIC_INSD:
 	case ZYDIS_MNEMONIC_OUTSD:
-		return io_string(v, e->insn.mnemonic == ZYDIS_MNEMONIC_INSD, 4);
+		return io_string(v, e->d->insn.mnemonic == ZYDIS_MNEMONIC_INSD, 4);
 	default:
 		return emul_unhandled(v, "I/O");
 	}

@@ -14,11 +14,11 @@ static const ZydisDecodedOperand *memory_operand(const struct emulator *e)
 {
 	u32 i;
 
-	for (i = 0; i < e->insn.operand_count; i++) {
-		if (e->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		    e->op[i].mem.type == ZYDIS_MEMOP_TYPE_MEM &&
-		    e->op[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
-			return &e->op[i];
+	for (i = 0; i < e->d->insn.operand_count; i++) {
+		if (e->d->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    e->d->op[i].mem.type == ZYDIS_MEMOP_TYPE_MEM &&
+		    e->d->op[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+			return &e->d->op[i];
 	}
 	return NULL;
 }
@@ -56,7 +56,7 @@ static u64 sign_extend(u64 val, u32 size)
 static enum emul emulate_mov(struct vcpu *v, bool extend_sign)
 {
 	struct emulator *e = v->emul;
-	const ZydisDecodedOperand *dst = &e->op[0], *src = &e->op[1];
+	const ZydisDecodedOperand *dst = &e->d->op[0], *src = &e->d->op[1];
 	struct mem_ref ref;
 	enum emul ret;
 	u64 val = 0;
@@ -86,7 +86,7 @@ static enum emul emulate_mov(struct vcpu *v, bool extend_sign)
 static enum emul emulate_alu(struct vcpu *v, enum alu_op op)
 {
 	struct emulator *e = v->emul;
-	const ZydisDecodedOperand *dst = &e->op[0], *src = &e->op[1];
+	const ZydisDecodedOperand *dst = &e->d->op[0], *src = &e->d->op[1];
 	bool to_memory = dst->type == ZYDIS_OPERAND_TYPE_MEMORY;
 	bool store = to_memory && op != ALU_CMP && op != ALU_TEST;
 	u32 size = dst->size / 8;
@@ -100,7 +100,7 @@ static enum emul emulate_alu(struct vcpu *v, enum alu_op op)
 	ret = mem_read(v, &ref, &old);
 	if (ret != EMUL_DONE)
 		return ret;
-	if (to_memory && e->insn.operand_count_visible > 1)
+	if (to_memory && e->d->insn.operand_count_visible > 1)
 		other = operand_value(v, src);
 	for (;;) {
 		flags = v->regs.rflags;
@@ -128,9 +128,9 @@ static enum emul emulate_alu(struct vcpu *v, enum alu_op op)
 static enum emul emulate_xchg(struct vcpu *v, bool add)
 {
 	struct emulator *e = v->emul;
-	bool mem_first = e->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-	const ZydisDecodedOperand *mem = &e->op[mem_first ? 0 : 1];
-	const ZydisDecodedOperand *reg = &e->op[mem_first ? 1 : 0];
+	bool mem_first = e->d->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+	const ZydisDecodedOperand *mem = &e->d->op[mem_first ? 0 : 1];
+	const ZydisDecodedOperand *reg = &e->d->op[mem_first ? 1 : 0];
 	u32 size = mem->size / 8;
 	u64 old = 0, seen, new, flags = v->regs.rflags;
 	u64 val = operand_value(v, reg);
@@ -170,17 +170,17 @@ static enum emul emulate_cmpxchg(struct vcpu *v)
 		[4] = ZYDIS_REGISTER_EAX,
 		[8] = ZYDIS_REGISTER_RAX,
 	};
-	u32 size = e->op[0].size / 8;
+	u32 size = e->d->op[0].size / 8;
 	u64 flags = v->regs.rflags;
 	u64 expect, seen;
 	struct mem_ref ref;
 	enum emul ret;
 
 	expect = emul_reg_get(v, acc[size]);
-	if (resolve_operand(v, &e->op[0], PF_ERR_WRITE, &ref))
+	if (resolve_operand(v, &e->d->op[0], PF_ERR_WRITE, &ref))
 		return EMUL_FAULT;
 	seen = expect;
-	ret = mem_cmpxchg(v, &ref, &seen, operand_value(v, &e->op[1]), size);
+	ret = mem_cmpxchg(v, &ref, &seen, operand_value(v, &e->d->op[1]), size);
 	/* An MMIO read in flight: not committed. */
 	if (ret == EMUL_STOP || (ret == EMUL_USER && !e->n_writes))
 		return ret;
@@ -202,7 +202,7 @@ static enum emul emulate_cmpxchg_wide(struct vcpu *v, u32 half)
 	enum emul ret;
 	bool equal;
 
-	if (resolve_operand(v, &v->emul->op[0], PF_ERR_WRITE, &ref))
+	if (resolve_operand(v, &v->emul->d->op[0], PF_ERR_WRITE, &ref))
 		return EMUL_FAULT;
 	if (half == 8 && (ref.gpa[0] & 15))
 		return emul_gp(v, 0);
@@ -237,16 +237,16 @@ static enum emul emulate_cmpxchg_wide(struct vcpu *v, u32 half)
 static enum emul emulate_bit(struct vcpu *v, ZydisMnemonic what)
 {
 	struct emulator *e = v->emul;
-	const ZydisDecodedOperand *mem = &e->op[0];
+	const ZydisDecodedOperand *mem = &e->d->op[0];
 	u32 size = mem->size / 8;
 	bool store = what != ZYDIS_MNEMONIC_BT;
-	u64 off = operand_value(v, &e->op[1]);
+	u64 off = operand_value(v, &e->d->op[1]);
 	u64 old = 0, seen, new, bit;
 	gva_t gva = emul_address(v, mem);
 	struct mem_ref ref;
 	enum emul ret;
 
-	if (e->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
+	if (e->d->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
 		gva += ((s64)sign_extend(off, size) >> (size == 8 ? 6 :
 			size == 4 ? 5 : 4)) * (s64)size;
 	if (!vcpu_is_64bit(v))
@@ -328,9 +328,9 @@ static enum emul emulate_by_bounce(struct vcpu *v)
 	u32 access;
 
 	memset(b, 0, sizeof(*b));
-	memcpy(b->insn, e->bytes, sizeof(b->insn));
+	memcpy(b->insn, e->d->bytes, sizeof(b->insn));
 	b->plan.insn = b->insn;
-	b->plan.insn_avail = e->insn.length;
+	b->plan.insn_avail = e->d->insn.length;
 	b->plan.gpc = v->regs.rip;
 	if (!mem)
 		return emul_unhandled(v, "memory");
@@ -417,7 +417,7 @@ static bool is_plain_mov(const struct emulator *e)
 
 	if (!mem)
 		return false;
-	other = mem == &e->op[0] ? &e->op[1] : &e->op[0];
+	other = mem == &e->d->op[0] ? &e->d->op[1] : &e->d->op[0];
 	/* Segment, control and debug registers are not here. */
 	return other->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
 	       (other->type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -428,7 +428,7 @@ static bool is_plain_mov(const struct emulator *e)
 static enum emul dispatch(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	ZydisMnemonic m = e->insn.mnemonic;
+	ZydisMnemonic m = e->d->insn.mnemonic;
 	int ret;
 
 	switch (m) {
@@ -460,7 +460,7 @@ static enum emul dispatch(struct vcpu *v)
 	default:
 		break;
 	}
-	if (e->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
+	if (e->d->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
 		return string_emulate(v);
 	ret = alu_of(m);
 	if (ret >= 0 && memory_operand(e))

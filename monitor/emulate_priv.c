@@ -10,48 +10,6 @@
 #define KVM_ENOSYS 1000ull
 #define KVM_EPERM 1ull
 
-static enum emul advanced(struct vcpu *v)
-{
-	emul_advance(v);
-	return EMUL_DONE;
-}
-
-static bool cpl0(const struct vcpu *v)
-{
-	return vcpu_cpl(v) == 0;
-}
-
-/* What a failed access means: the fault is queued, or there is no memory. */
-static enum emul access_failed(struct vcpu *v, int ret)
-{
-	return ret == -ENXIO ? emul_unhandled(v, "no memory") : EMUL_FAULT;
-}
-
-/* A 16-bit register or memory operand. */
-static int read16(struct vcpu *v, const ZydisDecodedOperand *op, u16 *val)
-{
-	*val = 0;
-	if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
-		*val = emul_reg_get(v, op->reg.value);
-		return 0;
-	}
-	return vcpu_read(v, emul_address(v, op), val, 2, emul_access(v, op));
-}
-
-/* A selector-like value into a register (zero-extended) or 16 bits of memory. */
-static enum emul store16(struct vcpu *v, const ZydisDecodedOperand *op, u64 val)
-{
-	u16 word = val;
-	int ret;
-
-	if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
-		emul_reg_set(v, op->reg.value, val);
-		return advanced(v);
-	}
-	ret = vcpu_write(v, emul_address(v, op), &word, 2, emul_access(v, op));
-	return ret ? access_failed(v, ret) : advanced(v);
-}
-
 /* --- control and debug registers --- */
 
 static int set_cr(struct vcpu *v, u32 n, u64 val)
@@ -88,7 +46,7 @@ static u64 get_cr(struct vcpu *v, u32 n)
 
 static enum emul do_mov_cr(struct vcpu *v)
 {
-	const ZydisDecodedOperand *op = v->emul->op;
+	const ZydisDecodedOperand *op = v->emul->d->op;
 	bool write = op[0].reg.value >= ZYDIS_REGISTER_CR0 &&
 		     op[0].reg.value <= ZYDIS_REGISTER_CR15;
 	u32 n = op[write ? 0 : 1].reg.value - ZYDIS_REGISTER_CR0;
@@ -99,16 +57,16 @@ static enum emul do_mov_cr(struct vcpu *v)
 		return emul_gp(v, 0);
 	if (!write) {
 		emul_reg_set(v, op[0].reg.value, get_cr(v, n));
-		return advanced(v);
+		return emul_done(v);
 	}
 	if (set_cr(v, n, emul_reg_get(v, op[1].reg.value)))
 		return emul_gp(v, 0);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_mov_dr(struct vcpu *v)
 {
-	const ZydisDecodedOperand *op = v->emul->op;
+	const ZydisDecodedOperand *op = v->emul->d->op;
 	bool write = op[0].reg.value >= ZYDIS_REGISTER_DR0 &&
 		     op[0].reg.value <= ZYDIS_REGISTER_DR15;
 	u32 n = op[write ? 0 : 1].reg.value - ZYDIS_REGISTER_DR0;
@@ -127,11 +85,11 @@ static enum emul do_mov_dr(struct vcpu *v)
 	if (!write) {
 		emul_reg_set(v, op[0].reg.value,
 			     n == 6 ? v->dr6 : n == 7 ? v->dr7 : v->dr[n]);
-		return advanced(v);
+		return emul_done(v);
 	}
 	if (vcpu_set_dr(v, n, emul_reg_get(v, op[1].reg.value)))
 		return emul_gp(v, 0);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_clts(struct vcpu *v)
@@ -139,7 +97,7 @@ static enum emul do_clts(struct vcpu *v)
 	if (!cpl0(v))
 		return emul_gp(v, 0);
 	vcpu_set_cr0(v, v->cr0 & ~CR0_TS);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_lmsw(struct vcpu *v)
@@ -150,13 +108,13 @@ static enum emul do_lmsw(struct vcpu *v)
 
 	if (!cpl0(v))
 		return emul_gp(v, 0);
-	ret = read16(v, &v->emul->op[0], &val);
+	ret = emul_read16(v, &v->emul->d->op[0], &val);
 	if (ret)
-		return access_failed(v, ret);
+		return emul_access_failed(v, ret);
 	/* PE can be set and not cleared. */
 	if (vcpu_set_cr0(v, (v->cr0 & ~(mask & ~CR0_PE)) | (val & mask)))
 		return emul_gp(v, 0);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_xsetbv(struct vcpu *v)
@@ -168,7 +126,7 @@ static enum emul do_xsetbv(struct vcpu *v)
 	if (!cpl0(v) ||
 	    control_set_xcr(v, g[GPR_RCX], (u32)g[GPR_RAX] | g[GPR_RDX] << 32))
 		return emul_gp(v, 0);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_xgetbv(struct vcpu *v)
@@ -183,265 +141,7 @@ static enum emul do_xgetbv(struct vcpu *v)
 		return emul_gp(v, 0);
 	g[GPR_RAX] = (u32)v->xcr0;
 	g[GPR_RDX] = v->xcr0 >> 32;
-	return advanced(v);
-}
-
-/* --- descriptor tables --- */
-
-static bool umip_blocks(const struct vcpu *v)
-{
-	return !cpl0(v) && (v->cr4 & CR4_UMIP);
-}
-
-static enum emul store_table(struct vcpu *v, const struct kvm_dtable *t)
-{
-	const ZydisDecodedOperand *op = &v->emul->op[0];
-	u8 buf[10];
-	int ret;
-
-	if (umip_blocks(v))
-		return emul_gp(v, 0);
-	memcpy(buf, &t->limit, 2);
-	memcpy(buf + 2, &t->base, 8);
-	ret = vcpu_write(v, emul_address(v, op), buf, vcpu_is_64bit(v) ? 10 : 6,
-			 emul_access(v, op));
-	return ret ? access_failed(v, ret) : advanced(v);
-}
-
-static enum emul load_table(struct vcpu *v, struct kvm_dtable *t)
-{
-	const ZydisDecodedOperand *op = &v->emul->op[0];
-	u8 buf[10] = { 0 };
-	u64 base;
-	int ret;
-
-	if (!cpl0(v))
-		return emul_gp(v, 0);
-	ret = vcpu_read(v, emul_address(v, op), buf, vcpu_is_64bit(v) ? 10 : 6,
-			emul_access(v, op));
-	if (ret)
-		return access_failed(v, ret);
-	memcpy(&base, buf + 2, 8);
-	if (!is_canonical(base))
-		return emul_gp(v, 0);
-	memcpy(&t->limit, buf, 2);
-	t->base = base;
-	vcpu_tables_changed(v);
-	return advanced(v);
-}
-
-static enum emul store_system(struct vcpu *v, u64 val)
-{
-	if (umip_blocks(v))
-		return emul_gp(v, 0);
-	return store16(v, &v->emul->op[0], val);
-}
-
-static enum emul load_system(struct vcpu *v, bool tr)
-{
-	enum emul ret;
-	u16 sel;
-	int err;
-
-	if (!(v->cr0 & CR0_PE))
-		return emul_ud(v);
-	if (!cpl0(v))
-		return emul_gp(v, 0);
-	err = read16(v, &v->emul->op[0], &sel);
-	if (err)
-		return access_failed(v, err);
-	ret = tr ? seg_ltr(v, sel) : seg_lldt(v, sel);
-	return ret == EMUL_DONE ? advanced(v) : ret;
-}
-
-static void set_zf(struct vcpu *v, bool on)
-{
-	v->regs.rflags &= ~RF_ZF;
-	if (on)
-		v->regs.rflags |= RF_ZF;
-}
-
-static enum emul lar_lsl(struct vcpu *v, bool lsl)
-{
-	const ZydisDecodedOperand *op = v->emul->op;
-	bool fault, ok;
-	u16 sel;
-	u32 val;
-	int ret;
-
-	ret = read16(v, &op[1], &sel);
-	if (ret)
-		return access_failed(v, ret);
-	ok = lsl ? seg_lsl(v, sel, &val, &fault) : seg_lar(v, sel, &val, &fault);
-	if (fault)
-		return EMUL_FAULT;
-	set_zf(v, ok);
-	if (ok)
-		emul_reg_set(v, op[0].reg.value, val);
-	return advanced(v);
-}
-
-static enum emul do_verify(struct vcpu *v, bool write)
-{
-	bool fault, ok;
-	u16 sel;
-	int ret;
-
-	ret = read16(v, &v->emul->op[0], &sel);
-	if (ret)
-		return access_failed(v, ret);
-	ok = seg_verify(v, sel, write, &fault);
-	if (fault)
-		return EMUL_FAULT;
-	set_zf(v, ok);
-	return advanced(v);
-}
-
-/* --- segment registers --- */
-
-static int segment_of(const ZydisDecodedOperand *op)
-{
-	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
-	    op->reg.value < ZYDIS_REGISTER_ES || op->reg.value > ZYDIS_REGISTER_GS)
-		return -1;
-	return op->reg.value - ZYDIS_REGISTER_ES;
-}
-
-static enum emul load_sreg(struct vcpu *v, enum popf_seg seg, u16 sel)
-{
-	enum emul ret = vcpu_load_segment(v, seg, sel);
-
-	if (ret != EMUL_DONE)
-		return ret;
-	if (seg == SEG_SS)
-		v->irq_shadow = true;
-	return advanced(v);
-}
-
-static int mov_sreg(struct vcpu *v)
-{
-	const ZydisDecodedOperand *op = v->emul->op;
-	int to = segment_of(&op[0]), from = segment_of(&op[1]);
-	u16 sel;
-	int ret;
-
-	if (from >= 0)
-		return store16(v, &op[0], v->seg[from].selector);
-	if (to < 0)
-		return -1;
-	ret = read16(v, &op[1], &sel);
-	if (ret)
-		return access_failed(v, ret);
-	return load_sreg(v, (enum popf_seg)to, sel);
-}
-
-static int push_sreg(struct vcpu *v)
-{
-	const struct emulator *e = v->emul;
-	int seg = segment_of(&e->op[0]);
-	u32 size = e->insn.operand_width / 8;
-	u64 val;
-	int ret;
-
-	if (seg < 0)
-		return -1;
-	val = v->seg[seg].selector;
-	ret = vcpu_write(v, emul_stack_gva(v, -(s64)size), &val, size,
-			 access_cpl(v) | ACCESS_STACK);
-	if (ret)
-		return access_failed(v, ret);
-	emul_stack_add(v, -(s64)size);
-	return advanced(v);
-}
-
-static int pop_sreg(struct vcpu *v)
-{
-	const struct emulator *e = v->emul;
-	int seg = segment_of(&e->op[0]);
-	u32 size = e->insn.operand_width / 8;
-	enum emul done_or_fault;
-	u64 val = 0;
-	int ret;
-
-	if (seg < 0)
-		return -1;
-	ret = vcpu_read(v, emul_stack_gva(v, 0), &val, size,
-			access_cpl(v) | ACCESS_STACK);
-	if (ret)
-		return access_failed(v, ret);
-	done_or_fault = load_sreg(v, (enum popf_seg)seg, val);
-	if (done_or_fault == EMUL_DONE)
-		emul_stack_add(v, size);
-	return done_or_fault;
-}
-
-/* LSS, LFS, LGS (and LDS, LES in 32-bit code). */
-static enum emul load_far_pointer(struct vcpu *v, enum popf_seg seg)
-{
-	const ZydisDecodedOperand *op = v->emul->op;
-	u32 size = v->emul->insn.operand_width / 8;
-	enum emul ret;
-	u64 off = 0;
-	u8 buf[10];
-	u16 sel;
-	int err;
-
-	err = vcpu_read(v, emul_address(v, &op[1]), buf, size + 2,
-			emul_access(v, &op[1]));
-	if (err)
-		return access_failed(v, err);
-	memcpy(&off, buf, size);
-	memcpy(&sel, buf + size, 2);
-	ret = vcpu_load_segment(v, seg, sel);
-	if (ret != EMUL_DONE)
-		return ret;
-	emul_reg_set(v, op[0].reg.value, off);
-	return advanced(v);
-}
-
-/* The target of a far JMP or CALL: in memory, or in the instruction. */
-static enum emul far_target(struct vcpu *v, u16 *sel, u64 *off)
-{
-	const struct emulator *e = v->emul;
-	const ZydisDecodedOperand *op = &e->op[0];
-	u32 size = e->insn.operand_width / 8;
-	u8 buf[10];
-	int ret;
-
-	*off = 0;
-	if (op->type == ZYDIS_OPERAND_TYPE_POINTER) {
-		*sel = op->ptr.segment;
-		*off = op->ptr.offset;
-		return EMUL_DONE;
-	}
-	ret = vcpu_read(v, emul_address(v, op), buf, size + 2, emul_access(v, op));
-	if (ret)
-		return access_failed(v, ret);
-	memcpy(off, buf, size);
-	memcpy(sel, buf + size, 2);
-	return EMUL_DONE;
-}
-
-static int far_transfer(struct vcpu *v)
-{
-	const struct emulator *e = v->emul;
-	u32 size = e->insn.operand_width / 8;
-	enum emul ret;
-	u16 sel = 0;
-	u64 off;
-
-	if (e->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR)
-		return -1;
-	if (e->insn.mnemonic == ZYDIS_MNEMONIC_RET)
-		return far_return(v, size,
-				  e->insn.operand_count_visible ?
-					  e->op[0].imm.value.u : 0);
-	ret = far_target(v, &sel, &off);
-	if (ret != EMUL_DONE)
-		return ret;
-	if (e->insn.mnemonic == ZYDIS_MNEMONIC_JMP)
-		return far_jump(v, sel, off);
-	return far_call(v, sel, off, emul_next_rip(v), size);
+	return emul_done(v);
 }
 
 /* --- flags --- */
@@ -456,7 +156,7 @@ static enum emul do_cli(struct vcpu *v)
 	if (below_iopl(v))
 		return emul_gp(v, 0);
 	v->regs.rflags &= ~RF_IF;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_sti(struct vcpu *v)
@@ -465,26 +165,26 @@ static enum emul do_sti(struct vcpu *v)
 		return emul_gp(v, 0);
 	v->irq_shadow = !(v->regs.rflags & RF_IF);
 	v->regs.rflags |= RF_IF;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_pushf(struct vcpu *v)
 {
-	u32 size = v->emul->insn.operand_width / 8;
+	u32 size = v->emul->d->insn.operand_width / 8;
 	u64 val = v->regs.rflags & ~(RF_VM | RF_RF);
 	int ret;
 
 	ret = vcpu_write(v, emul_stack_gva(v, -(s64)size), &val, size,
 			 access_cpl(v) | ACCESS_STACK);
 	if (ret)
-		return access_failed(v, ret);
+		return emul_access_failed(v, ret);
 	emul_stack_add(v, -(s64)size);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_popf(struct vcpu *v)
 {
-	u32 size = v->emul->insn.operand_width / 8;
+	u32 size = v->emul->d->insn.operand_width / 8;
 	u64 mask = RF_ARITH | RF_TF | RF_DF | RF_NT;
 	u64 val = 0;
 	int ret;
@@ -498,11 +198,11 @@ static enum emul do_popf(struct vcpu *v)
 	ret = vcpu_read(v, emul_stack_gva(v, 0), &val, size,
 			access_cpl(v) | ACCESS_STACK);
 	if (ret)
-		return access_failed(v, ret);
+		return emul_access_failed(v, ret);
 	emul_stack_add(v, size);
 	v->regs.rflags = (v->regs.rflags & ~(mask | RF_RF)) | (val & mask) |
 			 RF_FIXED;
-	return advanced(v);
+	return emul_done(v);
 }
 
 /* --- the rest --- */
@@ -531,7 +231,7 @@ static enum emul do_msr(struct vcpu *v, bool write)
 		g[GPR_RAX] = (u32)val;
 		g[GPR_RDX] = val >> 32;
 	}
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_cpuid(struct vcpu *v)
@@ -545,7 +245,7 @@ static enum emul do_cpuid(struct vcpu *v)
 	g[GPR_RBX] = out[1];
 	g[GPR_RCX] = out[2];
 	g[GPR_RDX] = out[3];
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_rdtsc(struct vcpu *v, bool with_aux)
@@ -562,33 +262,33 @@ static enum emul do_rdtsc(struct vcpu *v, bool with_aux)
 	g[GPR_RDX] = tsc >> 32;
 	if (with_aux)
 		g[GPR_RCX] = v->tsc_aux;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_rdpid(struct vcpu *v)
 {
 	if (!CPUID_HAS_RDPID(v))
 		return emul_ud(v);
-	emul_reg_set(v, v->emul->op[0].reg.value, v->tsc_aux);
-	return advanced(v);
+	emul_reg_set(v, v->emul->d->op[0].reg.value, v->tsc_aux);
+	return emul_done(v);
 }
 
 static enum emul do_fsgsbase(struct vcpu *v, enum popf_seg seg, bool write)
 {
-	const ZydisDecodedOperand *op = &v->emul->op[0];
+	const ZydisDecodedOperand *op = &v->emul->d->op[0];
 	u64 val;
 
 	if (!(v->cr4 & CR4_FSGSBASE) || !vcpu_is_64bit(v))
 		return emul_ud(v);
 	if (!write) {
 		emul_reg_set(v, op->reg.value, v->seg[seg].base);
-		return advanced(v);
+		return emul_done(v);
 	}
 	val = emul_reg_get(v, op->reg.value);
 	if (!is_canonical(val))
 		return emul_gp(v, 0);
 	v->seg[seg].base = val;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_swapgs(struct vcpu *v)
@@ -601,7 +301,7 @@ static enum emul do_swapgs(struct vcpu *v)
 		return emul_gp(v, 0);
 	v->seg[SEG_GS].base = v->kernel_gs_base;
 	v->kernel_gs_base = base;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_invlpg(struct vcpu *v)
@@ -609,14 +309,14 @@ static enum emul do_invlpg(struct vcpu *v)
 	if (!cpl0(v))
 		return emul_gp(v, 0);
 	v->stats.invlpgs++;
-	vcpu_invlpg(v, emul_address(v, &v->emul->op[0]));
-	return advanced(v);
+	vcpu_invlpg(v, emul_address(v, &v->emul->d->op[0]));
+	return emul_done(v);
 }
 
 /* Caches are coherent for guests: nothing to write back. */
 static enum emul do_wbinvd(struct vcpu *v)
 {
-	return cpl0(v) ? advanced(v) : emul_gp(v, 0);
+	return cpl0(v) ? emul_done(v) : emul_gp(v, 0);
 }
 
 static enum emul do_rdpmc(struct vcpu *v)
@@ -628,12 +328,12 @@ static enum emul do_hypercall(struct vcpu *v)
 {
 	v->stats.hypercalls++;
 	v->regs.gpr[GPR_RAX] = cpl0(v) ? -KVM_ENOSYS : -KVM_EPERM;
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul soft_interrupt(struct vcpu *v, u8 vector)
 {
-	event_queue_soft(v, vector, v->emul->insn.length);
+	event_queue_soft(v, vector, v->emul->d->insn.length);
 	return EMUL_FAULT;
 }
 
@@ -650,7 +350,7 @@ static enum emul do_into(struct vcpu *v)
 		return emul_ud(v);
 	if (v->regs.rflags & RF_OF)
 		return soft_interrupt(v, VEC_OF);
-	return advanced(v);
+	return emul_done(v);
 }
 
 static enum emul do_iret(struct vcpu *v, u8 opsize)
@@ -664,17 +364,17 @@ static int priv_syscalls(struct vcpu *v)
 {
 	const struct emulator *e = v->emul;
 
-	switch (e->insn.mnemonic) {
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_SYSCALL:
 		v->stats.syscalls++;
 		return vcpu_syscall(v);
 	case ZYDIS_MNEMONIC_SYSRET:
 		v->stats.sysrets++;
-		return vcpu_sysret(v, e->insn.raw.rex.W);
+		return vcpu_sysret(v, e->d->insn.raw.rex.W);
 	case ZYDIS_MNEMONIC_SYSENTER:
 		return vcpu_sysenter(v);
 	case ZYDIS_MNEMONIC_SYSEXIT:
-		return vcpu_sysexit(v, e->insn.raw.rex.W);
+		return vcpu_sysexit(v, e->d->insn.raw.rex.W);
 	case ZYDIS_MNEMONIC_IRET:
 		return do_iret(v, 2);
 	case ZYDIS_MNEMONIC_IRETD:
@@ -682,7 +382,7 @@ static int priv_syscalls(struct vcpu *v)
 	case ZYDIS_MNEMONIC_IRETQ:
 		return do_iret(v, 8);
 	case ZYDIS_MNEMONIC_INT:
-		return soft_interrupt(v, e->op[0].imm.value.u);
+		return soft_interrupt(v, e->d->op[0].imm.value.u);
 	case ZYDIS_MNEMONIC_INT3:
 		return soft_interrupt(v, VEC_BP);
 	case ZYDIS_MNEMONIC_INT1:
@@ -695,56 +395,16 @@ static int priv_syscalls(struct vcpu *v)
 	case ZYDIS_MNEMONIC_CALL:
 	case ZYDIS_MNEMONIC_JMP:
 	case ZYDIS_MNEMONIC_RET:
-		return far_transfer(v);
+		return desc_far(v);
 	default:
 		return -1;
 	}
 }
 
-/* Segments, descriptor tables and flags. */
-static int priv_segments(struct vcpu *v)
+/* Flags and bases. */
+static int priv_flags(struct vcpu *v)
 {
-	switch (v->emul->insn.mnemonic) {
-	case ZYDIS_MNEMONIC_PUSH:
-		return push_sreg(v);
-	case ZYDIS_MNEMONIC_POP:
-		return pop_sreg(v);
-	case ZYDIS_MNEMONIC_LSS:
-		return load_far_pointer(v, SEG_SS);
-	case ZYDIS_MNEMONIC_LFS:
-		return load_far_pointer(v, SEG_FS);
-	case ZYDIS_MNEMONIC_LGS:
-		return load_far_pointer(v, SEG_GS);
-	case ZYDIS_MNEMONIC_LDS:
-		return load_far_pointer(v, SEG_DS);
-	case ZYDIS_MNEMONIC_LES:
-		return load_far_pointer(v, SEG_ES);
-	case ZYDIS_MNEMONIC_SGDT:
-		return store_table(v, &v->gdt);
-	case ZYDIS_MNEMONIC_SIDT:
-		return store_table(v, &v->idt);
-	case ZYDIS_MNEMONIC_LGDT:
-		return load_table(v, &v->gdt);
-	case ZYDIS_MNEMONIC_LIDT:
-		return load_table(v, &v->idt);
-	case ZYDIS_MNEMONIC_SLDT:
-		return store_system(v, v->ldt.selector);
-	case ZYDIS_MNEMONIC_STR:
-		return store_system(v, v->tr.selector);
-	case ZYDIS_MNEMONIC_SMSW:
-		return store_system(v, v->cr0);
-	case ZYDIS_MNEMONIC_LLDT:
-		return load_system(v, false);
-	case ZYDIS_MNEMONIC_LTR:
-		return load_system(v, true);
-	case ZYDIS_MNEMONIC_LAR:
-		return lar_lsl(v, false);
-	case ZYDIS_MNEMONIC_LSL:
-		return lar_lsl(v, true);
-	case ZYDIS_MNEMONIC_VERR:
-		return do_verify(v, false);
-	case ZYDIS_MNEMONIC_VERW:
-		return do_verify(v, true);
+	switch (v->emul->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI:
 		return do_cli(v);
 	case ZYDIS_MNEMONIC_STI:
@@ -774,7 +434,7 @@ static int priv_segments(struct vcpu *v)
 
 static int priv_mov(struct vcpu *v)
 {
-	const ZydisDecodedOperand *op = v->emul->op;
+	const ZydisDecodedOperand *op = v->emul->d->op;
 	u32 i;
 
 	for (i = 0; i < 2; i++) {
@@ -787,13 +447,13 @@ static int priv_mov(struct vcpu *v)
 		    op[i].reg.value <= ZYDIS_REGISTER_DR15)
 			return do_mov_dr(v);
 	}
-	return mov_sreg(v);
+	return desc_mov(v);
 }
 
 /* Features that are not offered: the instruction does not exist. */
 static bool not_offered(const struct emulator *e)
 {
-	switch (e->insn.meta.isa_set) {
+	switch (e->d->insn.meta.isa_set) {
 	case ZYDIS_ISA_SET_VTX:
 	case ZYDIS_ISA_SET_SVM:
 	case ZYDIS_ISA_SET_SMX:
@@ -816,7 +476,7 @@ static bool not_offered(const struct emulator *e)
 	default:
 		break;
 	}
-	switch (e->insn.mnemonic) {
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_RSM:
 	case ZYDIS_MNEMONIC_UD0:
 	case ZYDIS_MNEMONIC_UD1:
@@ -833,7 +493,7 @@ int priv_emulate(struct vcpu *v)
 	const struct emulator *e = v->emul;
 	int ret;
 
-	switch (e->insn.mnemonic) {
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_MOV:
 		return priv_mov(v);
 	case ZYDIS_MNEMONIC_IN:
@@ -877,7 +537,9 @@ int priv_emulate(struct vcpu *v)
 	default:
 		break;
 	}
-	ret = priv_segments(v);
+	ret = desc_emulate(v);
+	if (ret < 0)
+		ret = priv_flags(v);
 	if (ret < 0)
 		ret = priv_syscalls(v);
 	if (ret < 0 && not_offered(e))

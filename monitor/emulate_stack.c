@@ -64,11 +64,11 @@ static enum emul pop_value(struct vcpu *v, s64 off, u64 *val, u32 size)
 static enum emul emulate_push(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	u32 size = e->insn.operand_width / 8;
+	u32 size = e->d->insn.operand_width / 8;
 	enum emul ret;
 	u64 val;
 
-	ret = operand_read(v, &e->op[0], &val);
+	ret = operand_read(v, &e->d->op[0], &val);
 	if (ret != EMUL_DONE)
 		return ret;
 	ret = push_value(v, val, size);
@@ -82,8 +82,8 @@ static enum emul emulate_push(struct vcpu *v)
 static enum emul emulate_pop(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	const ZydisDecodedOperand *op = &e->op[0];
-	u32 size = e->insn.operand_width / 8;
+	const ZydisDecodedOperand *op = &e->d->op[0];
+	u32 size = e->d->insn.operand_width / 8;
 	u64 val, rsp = v->regs.gpr[GPR_RSP];
 	struct mem_ref ref;
 	enum emul ret;
@@ -113,7 +113,7 @@ static enum emul emulate_pop(struct vcpu *v)
 /* Where a near branch goes; *val is its target. */
 static enum emul branch_target(struct vcpu *v, u64 *val)
 {
-	const ZydisDecodedOperand *op = &v->emul->op[0];
+	const ZydisDecodedOperand *op = &v->emul->d->op[0];
 	enum emul ret = operand_read(v, op, val);
 
 	if (ret != EMUL_DONE)
@@ -129,7 +129,7 @@ static enum emul branch_target(struct vcpu *v, u64 *val)
 
 static enum emul emulate_call(struct vcpu *v)
 {
-	u32 size = vcpu_is_64bit(v) ? 8 : v->emul->insn.operand_width / 8;
+	u32 size = vcpu_is_64bit(v) ? 8 : v->emul->d->insn.operand_width / 8;
 	enum emul ret;
 	u64 target;
 
@@ -159,13 +159,13 @@ static enum emul emulate_jmp(struct vcpu *v)
 static enum emul emulate_ret(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	u32 size = vcpu_is_64bit(v) ? 8 : e->insn.operand_width / 8;
+	u32 size = vcpu_is_64bit(v) ? 8 : e->d->insn.operand_width / 8;
 	u32 extra = 0;
 	enum emul ret;
 	u64 target;
 
-	if (e->insn.operand_count_visible)
-		extra = e->op[0].imm.value.u;
+	if (e->d->insn.operand_count_visible)
+		extra = e->d->op[0].imm.value.u;
 	ret = pop_value(v, 0, &target, size);
 	if (ret != EMUL_DONE)
 		return ret;
@@ -178,7 +178,7 @@ static enum emul emulate_ret(struct vcpu *v)
 
 static enum emul emulate_leave(struct vcpu *v)
 {
-	u32 size = v->emul->insn.operand_width / 8;
+	u32 size = v->emul->d->insn.operand_width / 8;
 	u64 rsp = v->regs.gpr[GPR_RSP];
 	enum emul ret;
 	u64 val;
@@ -205,13 +205,13 @@ static bool is_segment_operand(const ZydisDecodedOperand *op)
 int stack_emulate(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	bool far = e->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+	bool far = e->d->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
 
-	switch (e->insn.mnemonic) {
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_PUSH:
 		return emulate_push(v);
 	case ZYDIS_MNEMONIC_POP:
-		return is_segment_operand(&e->op[0]) ? -1 : (int)emulate_pop(v);
+		return is_segment_operand(&e->d->op[0]) ? -1 : (int)emulate_pop(v);
 	case ZYDIS_MNEMONIC_CALL:
 		return far ? -1 : (int)emulate_call(v);
 	case ZYDIS_MNEMONIC_JMP:

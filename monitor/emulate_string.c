@@ -43,8 +43,8 @@ static const ZydisDecodedOperand *string_operand(const struct emulator *e,
 	const ZydisDecodedOperand *op;
 	u32 i;
 
-	for (i = 0; i < e->insn.operand_count; i++) {
-		op = &e->op[i];
+	for (i = 0; i < e->d->insn.operand_count; i++) {
+		op = &e->d->op[i];
 		if (op->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		if (ZydisRegisterGetId(op->mem.base) ==
@@ -61,14 +61,14 @@ static bool describe(struct vcpu *v, struct string_op *s)
 	const ZydisDecodedOperand *dst = string_operand(e, ZYDIS_REGISTER_DI);
 
 	memset(s, 0, sizeof(*s));
-	s->amask = size_mask(e->insn.address_width / 8);
+	s->amask = size_mask(e->d->insn.address_width / 8);
 	s->source = src;
 	s->dest = dst;
-	s->repeat = e->insn.attributes &
+	s->repeat = e->d->insn.attributes &
 		    (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
 		     ZYDIS_ATTRIB_HAS_REPNE);
-	s->while_equal = !(e->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE);
-	switch (e->insn.mnemonic) {
+	s->while_equal = !(e->d->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE);
+	switch (e->d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_MOVSB:
 	case ZYDIS_MNEMONIC_MOVSW:
 	case ZYDIS_MNEMONIC_MOVSD:
@@ -124,8 +124,6 @@ static enum emul finish(struct vcpu *v, const struct string_op *s, u64 n,
 	}
 	if (over)
 		emul_advance(v);
-	else
-		v->regs.rflags |= RF_RF;
 	return ret == EMUL_DONE ? event_step(v, v->emul->flags_before) : ret;
 }
 
@@ -173,7 +171,8 @@ static u64 piece_elements(struct vcpu *v, const struct string_op *s)
 {
 	u64 n = areg(v, s, GPR_RCX);
 
-	if (!s->repeat || !s->store || s->step < 0 || s->amask != ~0ull)
+	if (!s->repeat || !s->store || s->step < 0 || s->amask != ~0ull ||
+	    (v->regs.rflags & RF_TF))
 		return 1;
 	n = min(n, elements_to_page_end(s->dst, s->size));
 	if (!s->source)
