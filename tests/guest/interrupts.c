@@ -464,10 +464,12 @@ TEST(tsc_deadline_fires_when_it_has_passed)
 		skip("the CPU has none");
 	start();
 	apic_write(APIC_LVTT, LVT_DEADLINE | TIMER);
+	due = rdtsc() + (1ul << 40);
+	wrmsr(MSR_TSC_DEADLINE, due);
+	CHECK_EQ(rdmsr(MSR_TSC_DEADLINE), due);
 	for (i = 1; i <= 20; i++) {
 		due = rdtsc() + 2000000;
 		wrmsr(MSR_TSC_DEADLINE, due);
-		CHECK_EQ(rdmsr(MSR_TSC_DEADLINE), due);
 		sti();
 		wait_for(&timer_count, i);
 		cli();

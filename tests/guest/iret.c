@@ -312,6 +312,8 @@ TEST(iret_in_user_mode_keeps_if_and_iopl)
 {
 	struct user u;
 
+	if (hardware_is_tcg() && !engine_is_tcg())
+		skip("TCG applies SMAP to them in user mode");
 	user_init(&u, user_iret, user_iret_end);
 	u.rflags = 2 | RF_IF;
 	u.rsi = 2 | RF_CF | RF_IOPL | RF_AC;
@@ -325,6 +327,8 @@ TEST(iret_in_user_mode_cannot_go_to_the_kernel)
 {
 	struct user u;
 
+	if (hardware_is_tcg() && !engine_is_tcg())
+		skip("TCG applies SMAP to them in user mode");
 	user_init(&u, user_iret_up, user_iret_up_end);
 	user_run(&u);
 	CHECK_EQ(u.vector, VEC_GP);

@@ -162,10 +162,19 @@ static void by_fistp(u64 *p, u64 v)
 	asm volatile("fildq %1; fistpq (%0)" : : "r"(p), "m"(v) : "memory");
 }
 
-static void by_setcc_and_shift(u64 *p, u64 v)
+/* Not RCL: TCG, as the hardware below, changes CF before its store faults. */
+static void by_adc(u64 *p, u64 v)
+{
+	store64(p, v - 1);
+	asm volatile("stc; adcq $0, %0" : "+m"(*p) : : "memory", "cc");
+}
+
+static void by_shift(u64 *p, u64 v)
 {
 	store64(p, v >> 1);
-	asm volatile("btq $0, %1; rclq $1, %0" : "+m"(*p) : "r"(v) : "memory", "cc");
+	asm volatile("shlq $1, %0" : "+m"(*p) : : "memory", "cc");
+	if (v & 1)
+		asm volatile("notq %0; btcq $0, %0; notq %0" : "+m"(*p) : : "memory", "cc");
 }
 
 static const struct {
@@ -178,7 +187,7 @@ static const struct {
 	WAY(by_and_or), WAY(by_xor), WAY(by_inc_dec), WAY(by_bts_btr),
 	WAY(by_stosq), WAY(by_movsb), WAY(by_movsq_with_neighbours),
 	WAY(by_push), WAY(by_pop), WAY(by_sse), WAY(by_movups), WAY(by_movnti),
-	WAY(by_fistp), WAY(by_setcc_and_shift),
+	WAY(by_fistp), WAY(by_adc), WAY(by_shift),
 };
 
 #define FOR_EACH_WAY(w) for (w = 0; w < ARRAY_SIZE(ways); w++)
