@@ -79,6 +79,7 @@ static void straddling_access_is_split(void **state)
 
 	assert_int_equal(bus_add(&bus, 0x101, 2, &mem_ops, a, "a"), 0);
 	assert_int_equal(bus_read(&bus, 0x100, 4), 0xff2211ff);
+	assert_int_equal(bus_read(&bus, 0x102, 2), 0xff22);
 	bus_write(&bus, 0x102, 0x7788, 2);
 	assert_int_equal(a[1], 0x88);
 	assert_int_equal(bus_read(&bus, ~0ULL, 4), 0xffffffff);

@@ -398,9 +398,10 @@ static void processors_are_judged_by_their_flags(void **state)
 	struct host h;
 
 	good_host(&h);
-	put(&h, "/proc/cpuinfo", "x\nflags\t: lm syscall vmx nx_not\n");
+	put(&h, "/proc/cpuinfo", "x\nflags\t: lm xsyscall vmx nx_not\n");
 	put(&h, "/dev/kvm", "");
-	assert_int_equal(examine(&h), 2);
+	assert_int_equal(examine(&h), 3);
+	assert_says(&h, "lacks SYSCALL");
 	assert_says(&h, "lacks no-execute pages");
 	assert_says(&h, "warn  cpu: no FSGSBASE");
 	assert_says(&h, "KVM will be faster");
