@@ -251,8 +251,10 @@ static struct shadow_page *split_child(struct shadow *s, struct shadow_page *sp,
 
 /* Install the leaf of the walk below sp, the page of its last table. */
 static bool map_leaf(struct shadow *s, struct shadow_page *sp,
-		     const struct shadow_gwalk *w, struct leaf_request *rq)
+		     const struct shadow_gwalk *w, struct leaf_request *rq,
+		     struct shadow_prefault *pf)
 {
+	u32 index1 = pt_index(w->gva, 1);
 	struct shadow_rights r =
 		shadow_leaf_rights(sp->role, w->gpte[w->level], w->level);
 
@@ -268,7 +270,10 @@ static bool map_leaf(struct shadow *s, struct shadow_page *sp,
 		if (!sp)
 			return false;
 	}
-	return set_small(s, sp, pt_index(w->gva, 1), w->gfn, r, rq);
+	if (!set_small(s, sp, index1, w->gfn, r, rq))
+		return false;
+	shadow_prefault_collect(s, sp, index1, w, pf);
+	return true;
 }
 
 /* Report the first guest entry inside the window of a new level-2 table. */
@@ -295,7 +300,7 @@ static void check_pdes(struct shadow *s, gpa_t table)
 static int fault_locked(struct shadow *s, const struct shadow_mode *m,
 			enum shadow_view view, const struct shadow_gwalk *w,
 			u32 access, struct leaf_request *rq,
-			struct shadow_fault *out)
+			struct shadow_prefault *pf, struct shadow_fault *out)
 {
 	struct shadow_page *sp;
 	int err;
@@ -306,7 +311,7 @@ static int fault_locked(struct shadow *s, const struct shadow_mode *m,
 	err = shadow_build(s, m, view, w, &sp);
 	if (err)
 		return err;
-	if (!map_leaf(s, sp, w, rq))
+	if (!map_leaf(s, sp, w, rq, pf))
 		return -ENOMEM;
 	if (!(access & PF_ERR_WRITE)) {
 		s->stats.faults_hidden++;
@@ -354,6 +359,7 @@ static int fault_once(struct shadow *s, const struct shadow_mode *m,
 {
 	struct shadow_gwalk w;
 	struct leaf_request rq;
+	struct shadow_prefault pf;
 	u64 gen = READ_ONCE(s->gen);
 	gpa_t pdes;
 	int ret;
@@ -373,11 +379,12 @@ static int fault_once(struct shadow *s, const struct shadow_mode *m,
 	if (ret)
 		return ret;
 
+	pf.n = 0;
 	shadow_lock(s);
 	if (gen != s->gen || gmem_retry(s->vm, rq.page.seq))
 		ret = -EAGAIN;
 	else
-		ret = fault_locked(s, m, view, &w, access, &rq, out);
+		ret = fault_locked(s, m, view, &w, access, &rq, &pf, out);
 	pdes = s->check_pdes;
 	s->check_pdes = 0;
 	shadow_unlock(s);
@@ -386,6 +393,8 @@ static int fault_once(struct shadow *s, const struct shadow_mode *m,
 		gmem_mark_dirty(s->vm, rq.dirty++);
 	if (pdes)
 		check_pdes(s, pdes);
+	if (pf.n)
+		shadow_prefault(s, &pf);
 	return ret;
 }
 

@@ -30,6 +30,7 @@
 #define SHADOW_GFN_LIMIT 0xffffffffull
 
 #define CHUNK_LINKS 16u
+#define PREFAULT 8u /* entries of a group, divides CHUNK_LINKS */
 #define BLOCK_HASH 1024u
 #define PENDING_GFNS 8u
 
@@ -163,12 +164,31 @@ struct shadow_gwalk {
 	gpa_t gpa;
 	u32 error; /* on a fault */
 	bool code; /* for translation: mark the pages gone through */
+	u64 group[PREFAULT]; /* level 1: the aligned group around the leaf */
 };
 
 /* Rights of a leaf in one shadow page. */
 struct shadow_rights {
 	bool ok; /* visible in this view at all */
 	bool w, x;
+};
+
+/* A neighbour that may be mapped along with a fault. */
+struct shadow_want {
+	gfn_t gfn;
+	u32 index;
+	struct shadow_rights rights;
+	bool dirty; /* made writable */
+	struct gmem_page page;
+};
+
+struct shadow_prefault {
+	u32 n;
+	/* The level-1 page: where it was and what it was. */
+	u32 id, gfn;
+	union shadow_role role;
+	u64 gen;
+	struct shadow_want want[PREFAULT];
 };
 
 /* shadow.c */
@@ -270,6 +290,12 @@ u64 shadow_make_leaf(union shadow_role role, hpa_t hpa, bool w, bool x);
 
 /* audit.c */
 bool shadow_audit_locked(struct shadow *s);
+
+/* prefault.c */
+void shadow_prefault_collect(struct shadow *s, struct shadow_page *sp,
+			     u32 index, const struct shadow_gwalk *w,
+			     struct shadow_prefault *pf);
+void shadow_prefault(struct shadow *s, struct shadow_prefault *pf);
 
 static inline u32 slot_of(const struct shadow_page *sp, u32 index)
 {

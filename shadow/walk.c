@@ -43,6 +43,21 @@ static u32 gpte_acc(u64 gpte)
 	       (gpte & GPTE_NX ? 0 : ACC_X);
 }
 
+/* Level 1 is read in groups: neighbours are of use to prefault.c. */
+static int read_gpte(struct popf_vm *vm, struct shadow_gwalk *w, int level,
+		     u64 *gpte)
+{
+	gpa_t gpa = w->gpte_gpa[level];
+	int err;
+
+	if (level > 1)
+		return gmem_read(vm, gpa, gpte, sizeof(*gpte));
+	err = gmem_read(vm, gpa & ~(gpa_t)(sizeof(w->group) - 1), w->group,
+			sizeof(w->group));
+	*gpte = w->group[gpa / 8 % PREFAULT];
+	return err;
+}
+
 /* 0, 1: not present or reserved bits (w->error has P and RSVD), -errno. */
 static int walk_levels(struct popf_vm *vm, const struct shadow_mode *m,
 		       struct shadow_gwalk *w)
@@ -58,7 +73,7 @@ static int walk_levels(struct popf_vm *vm, const struct shadow_mode *m,
 		w->acc[level] = acc;
 		w->gpte_gpa[level] = table + 8 * pt_index(w->gva, level);
 		w->error = 0;
-		err = gmem_read(vm, w->gpte_gpa[level], &gpte, sizeof(gpte));
+		err = read_gpte(vm, w, level, &gpte);
 		if (err == -EFAULT)
 			return 1;
 		if (err)

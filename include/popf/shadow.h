@@ -63,6 +63,7 @@ struct shadow_config {
 	u8 host_levels; /* 4 or 5: depth of shadow roots */
 	bool host_nx; /* EFER.NXE is on in the guest world */
 	bool large_pages; /* use 2 MiB sptes when both sides allow */
+	bool prefault; /* map accessed neighbours with a hidden fault */
 	u32 max_pages; /* bound on shadow pages; least recently used go first */
 	bool audit; /* run shadow_audit() after every change */
 	struct shadow_fixed fixed;
@@ -72,13 +73,21 @@ struct shadow_ops {
 	/*
 	 * A gpte that translated code may depend on has changed. gfn: the frame
 	 * it used to map, or GFN_NONE when a whole subtree changed or lost its
-	 * trace. Called without locks, after the change.
+	 * trace: then every translation must be dropped or given to
+	 * shadow_trace_code() again. Below a level-4 entry only the current
+	 * kernel root counts: compare level-4 entries when CR3 is loaded.
+	 * Called without locks, after the change, from any function here, also
+	 * shadow_trace_code() and mmu notifiers.
 	 */
 	void (*code_mapping)(void *opaque, gfn_t gfn);
 	/* Guest maps something inside the TC window or the region's slot. */
 	void (*window_conflict)(void *opaque, gva_t gva);
-	/* Get vCPUs out of the guest world before sptes lose rights; may sleep.
-	 * Called with the lock held, possibly from an mmu notifier. */
+	/*
+	 * Get vCPUs out of the guest world; may sleep. Called before the first
+	 * spte loses rights and again after the last one did: when the second
+	 * call returns, no vCPU uses what it saw before. Called with the lock
+	 * held, possibly from an mmu notifier.
+	 */
 	void (*kick)(void *opaque);
 };
 
@@ -101,7 +110,7 @@ struct shadow_fault {
 struct shadow_stats {
 	u64 faults_hidden, faults_guest, faults_trace, faults_mmio;
 	u64 pages, pages_max, pages_recycled, zapped;
-	u64 pt_writes, eager_validates;
+	u64 pt_writes, eager_validates, prefaults;
 	u64 sptes_4k, sptes_2m;
 };
 
@@ -121,7 +130,9 @@ int shadow_root(struct shadow *s, const struct shadow_mode *m,
  * Handle a page fault taken in the guest world, or pre-fault. access: PF_ERR_WRITE,
  * PF_ERR_FETCH, PF_ERR_USER as the guest's own CPL demands (USER clear for
  * translated kernel code, whatever hardware said). Returns enum shadow_pf or
- * -errno (-ENOMEM, -EINTR, -EHWPOISON).
+ * -errno (-ENOMEM, -EINTR, -EHWPOISON). Non-canonical gva: SHADOW_PF_GUEST with
+ * out->error == ~0u. A gva of the region or the window that the guest maps too:
+ * window_conflict() is called, and SHADOW_PF_RETRY.
  */
 int shadow_fault(struct shadow *s, const struct shadow_mode *m,
 		 enum shadow_view view, gva_t gva, u32 access,
@@ -138,7 +149,8 @@ int shadow_walk(struct shadow *s, const struct shadow_mode *m, gva_t gva,
 /*
  * Instantiate the shadow pages of the walk to gva in the kernel view, so that
  * changes of the mapping are seen (code_mapping), and set the code trace on its
- * frame. For bt's fetch. Errors as shadow_walk(); *gfn is the frame.
+ * frame. For bt's fetch. Errors as shadow_walk(), -ENOMEM, and -ENXIO: it is not
+ * memory; *gfn is the frame.
  */
 int shadow_trace_code(struct shadow *s, const struct shadow_mode *m, gva_t gva,
 		      gfn_t *gfn, struct shadow_fault *out);
@@ -163,16 +175,23 @@ int shadow_cmpxchg(struct shadow *s, gpa_t gpa, u64 *old, u64 new, u32 len,
 /* Guest INVLPG / TLB flush, for whatever is cached lazily. */
 void shadow_invlpg(struct shadow *s, const struct shadow_mode *m, gva_t gva);
 
-/* Forget all sptes to these frames (mmu notifier, slot changes). */
+/*
+ * Forget all sptes to these frames, and all that is derived from page tables in
+ * them (mmu notifier, slot changes).
+ */
 void shadow_zap_gfns(struct shadow *s, gfn_t first, gfn_t count);
 /* Write-protect all sptes to these frames (dirty log). */
 void shadow_protect_gfns(struct shadow *s, gfn_t first, gfn_t count);
 /* Clear and return the accessed state of these frames (mmu notifier). */
 bool shadow_age_gfns(struct shadow *s, gfn_t first, gfn_t count, bool clear);
-/* Forget everything; roots must be fetched again. */
+/* Forget everything; roots stay valid, but empty, until fetched again. */
 void shadow_zap_all(struct shadow *s);
 
-/* Move the TC window or the region: zaps all kernel roots. */
+/*
+ * Move the TC window or the region: frees all roots, fetch them again before the
+ * next entry. The window must not cross a GiB, nor share the region's level-4
+ * slot. 0, -EINVAL, -ENOMEM.
+ */
 int shadow_set_fixed(struct shadow *s, const struct shadow_fixed *fixed);
 
 void shadow_get_stats(struct shadow *s, struct shadow_stats *out);

@@ -13,7 +13,7 @@
 #include "shadow_rig.h"
 
 #define ALL (P | W | U | A | D)
-#define GVA 0x7f1234567000ull
+#define GVA 0x7f1234567000ull /* last of a group of eight entries */
 #define KGVA 0xffffffff81234000ull
 
 static const struct shadow_config base = {
@@ -560,6 +560,54 @@ static void test_region_and_window_can_be_moved(void **state)
 	each_depth(move_fixed);
 }
 
+static void prefault(struct rig *r, bool on)
+{
+	gpa_t gpte = 0;
+	struct mmu x;
+	u32 i;
+
+	rig_root(r, SHADOW_USER);
+	/* A group of eight, one of them not accessed, one not the user's. */
+	for (i = 0; i < 10; i++)
+		gpte = rig_map(r, GVA + 0x1000 + (i << 12), 200 + i,
+			       i == 2 ? P | W | U :
+			       i == 3 ? P | W | A | D :
+			       i == 4 ? P | W | U | A :
+					ALL);
+	r->vm->flags[206] = GMEM_NO_WRITE;
+	assert_maps(r, SHADOW_USER, GVA + 0x1000, 0, 200);
+	for (i = 1; i < 10; i++) {
+		x = rig_mmu(r, SHADOW_USER, GVA + 0x1000 + (i << 12));
+		assert_int_equal(x.present, on && i < 8 && i != 2 && i != 3);
+		if (!x.present)
+			continue;
+		assert_ptr_equal((void *)x.hpa,
+				 gmem_array_at(r->vm, (200ul + i) << 12));
+		assert_int_equal(x.write, i != 4 && i != 6);
+		assert_int_equal(!!(r->vm->flags[200 + i] & GMEM_DIRTY),
+				 x.write);
+	}
+	assert_int_equal(gpte & 56, 8);
+	assert_int_equal(*gmem_array_u64(r->vm, gpte - 7 * 8) & (A | D), 0);
+}
+
+static void test_prefault_maps_what_the_guest_has_accessed_around(void **state)
+{
+	struct shadow_config cfg = base;
+	struct shadow_stats st;
+	struct rig *r;
+	u32 on;
+
+	for (on = 0; on < 2; on++) {
+		cfg.prefault = on;
+		r = rig_create(1024, &cfg);
+		prefault(r, on);
+		shadow_get_stats(r->s, &st);
+		assert_int_equal(st.prefaults, on ? 5 : 0);
+		rig_destroy(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -588,6 +636,8 @@ int main(void)
 			test_unsupported_paging_is_refused_and_wild_cr3_is_harmless),
 		cmocka_unit_test(test_tables_no_longer_in_use_lose_their_trace),
 		cmocka_unit_test(test_region_and_window_can_be_moved),
+		cmocka_unit_test(
+			test_prefault_maps_what_the_guest_has_accessed_around),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -719,6 +719,7 @@ static void run_fuzz(u8 levels, bool large, u32 max_pages, u64 seed)
 {
 	struct shadow_config cfg = { .host_levels = levels,
 				     .large_pages = large,
+				     .prefault = seed & 1,
 				     .max_pages = max_pages };
 	struct fuzz z = { .seed = from_env("SHADOW_SEED", seed) };
 	u32 steps = from_env("SHADOW_STEPS", STEPS), i;
