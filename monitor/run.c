@@ -58,6 +58,7 @@ void vcpu_fini(struct vcpu *v)
 	/* Roots lead to the window's tables: forget them before they go. */
 	if (v->shadow)
 		shadow_zap_all(v->shadow);
+	vcpu_emul_fini(v);
 	world_destroy(v);
 }
 
