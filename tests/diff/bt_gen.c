@@ -154,6 +154,30 @@ static u32 random_encoding(struct gen *g, u8 *b)
 	return n;
 }
 
+/* BT and its kin with a register reach 2^60 bytes around their operand. */
+static bool fix_bit_offset(struct gen *g, const ZydisDecodedOperand *m)
+{
+	ZydisRegister r;
+
+	switch (g->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTC:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTS:
+		break;
+	default:
+		return true;
+	}
+	if (g->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return true;
+	r = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64,
+					     g->op[1].reg.value);
+	if (r == ZYDIS_REGISTER_RSP || r == m->mem.base || r == m->mem.index)
+		return false;
+	put_mov_imm(g, (u32)(r - ZYDIS_REGISTER_RAX), gen_below(g, 512));
+	return true;
+}
+
 /* Make displacements point somewhere sensible, emit loads of the registers. */
 static bool fix_memory(struct gen *g, u8 *b)
 {
@@ -169,6 +193,8 @@ static bool fix_memory(struct gen *g, u8 *b)
 	if (!m || m->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
 		return true;
 	if (m->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+		return false;
+	if (!fix_bit_offset(g, m))
 		return false;
 	if (gen_below(g, 1000) < g->faulty)
 		return m->mem.base != ZYDIS_REGISTER_RIP;
