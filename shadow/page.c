@@ -87,6 +87,8 @@ static struct shadow_page *page_new(struct shadow *s, u32 gfn,
 
 	if (env_bug_on(!s->free_list))
 		return NULL;
+	/* It may have been another table a moment ago. */
+	shadow_flush(s);
 	spt = shadow_cache_page(s);
 	if (env_bug_on(!spt))
 		return NULL;
