@@ -63,6 +63,7 @@ enum bt_class {
 	CLS_LOOP, /* LOOP, LOOPE, LOOPNE, JRCXZ, JECXZ */
 	CLS_CALL,
 	CLS_RET,
+	CLS_IRET,
 	CLS_PUSHF,
 	CLS_POPF,
 	CLS_CLI,
@@ -84,9 +85,15 @@ struct bt_insn {
 	u8 bytes[16];
 	u8 len;
 	u8 cls; /* enum bt_class */
+	u8 opcode; /* of its map; the classes tell the maps apart */
+	u8 rex; /* 0: none */
+	u8 seg; /* 0x64, 0x65, 0: no override that matters */
+	bool asize; /* address-size prefix */
 	bool rip_rel; /* has a RIP-relative memory operand */
-	u8 disp_off; /* where its disp32 is */
+	u8 modrm_off; /* where ModRM is, if there is one */
+	u8 disp_off; /* where the disp32 is, if rip_rel */
 	bool full; /* struct bt's zi describes it too */
+	s32 rel; /* branches: distance; RET: bytes to release */
 };
 
 /* Flags of a record. */
@@ -279,8 +286,12 @@ static inline bool fits_s32(u64 v)
 enum decode_result { DECODE_OK, DECODE_UD, DECODE_CROSS };
 enum decode_result decode_insn(struct bt *bt, const u8 *p, u32 avail,
 			       gva_t gpc);
+void decode_full(struct bt *bt);
 int decode_operands(struct bt *bt);
 u32 decode_used_regs(struct bt *bt);
+
+/* decode_fast.c */
+bool decode_fast(struct bt_insn *in, const u8 *p);
 
 /* classify.c */
 enum bt_class classify(const ZydisDecodedInstruction *zi);
@@ -314,10 +325,12 @@ void translate_jcc(struct bt *bt);
 void translate_loop(struct bt *bt);
 void translate_call(struct bt *bt);
 void translate_ret(struct bt *bt);
+void emit_launch(struct bt *bt, gva_t gpc);
 
 /* translate_priv.c */
 void translate_pushf(struct bt *bt);
 void translate_popf(struct bt *bt);
+void translate_iret(struct bt *bt);
 void translate_cli(struct bt *bt);
 void translate_sti(struct bt *bt);
 void translate_swapgs(struct bt *bt);

@@ -7,6 +7,51 @@
  */
 #include "bt.h"
 
+static void from_zydis(struct bt_insn *in, const ZydisDecodedInstruction *zi)
+{
+	in->full = true;
+	in->len = zi->length;
+	in->cls = classify(zi);
+	in->opcode = zi->opcode;
+	in->rex = 0;
+	if (zi->attributes & ZYDIS_ATTRIB_HAS_REX)
+		in->rex = (u8)(0x40 | zi->raw.rex.W << 3 | zi->raw.rex.R << 2 |
+			       zi->raw.rex.X << 1 | zi->raw.rex.B);
+	in->seg = 0;
+	if (zi->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
+		in->seg = 0x64;
+	if (zi->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
+		in->seg = 0x65;
+	in->asize = zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE;
+	in->modrm_off = zi->raw.modrm.offset;
+	in->disp_off = zi->raw.disp.offset;
+	in->rip_rel = zi->attributes & ZYDIS_ATTRIB_HAS_MODRM &&
+		      zi->raw.modrm.mod == 0 && zi->raw.modrm.rm == 5 &&
+		      zi->raw.disp.size == 32;
+	in->rel = (s32)zi->raw.imm[0].value.s;
+}
+
+/* Decode the instruction at p, of which avail bytes are at hand, with Zydis. */
+static enum decode_result decode_slow(struct bt *bt, const u8 *p, u32 avail)
+{
+	ZydisDecodedInstruction *zi = &bt->zi;
+	struct bt_insn *in = &bt->insn;
+	ZyanStatus st;
+
+	st = ZydisDecoderDecodeInstruction(&bt->decoder, &bt->zctx, p, avail,
+					   zi);
+	if (st == ZYDIS_STATUS_NO_MORE_DATA)
+		return DECODE_CROSS;
+	if (ZYAN_SUCCESS(st)) {
+		from_zydis(in, zi);
+		return DECODE_OK;
+	}
+	memset(in, 0, sizeof(*in));
+	in->len = min(avail, (u32)BT_INSN_MAX);
+	in->cls = CLS_UD;
+	return DECODE_UD;
+}
+
 /*
  * Decode the instruction at p, of which avail bytes are at hand, into bt->insn
  * (and bt->zi when insn.full).
@@ -14,33 +59,29 @@
 enum decode_result decode_insn(struct bt *bt, const u8 *p, u32 avail,
 			       gva_t gpc)
 {
-	ZydisDecodedInstruction *zi = &bt->zi;
 	struct bt_insn *in = &bt->insn;
-	ZyanStatus st;
+	enum decode_result r = DECODE_OK;
 
+	if (avail < BT_INSN_MAX || !decode_fast(in, p))
+		r = decode_slow(bt, p, avail);
 	in->gpc = gpc;
-	st = ZydisDecoderDecodeInstruction(&bt->decoder, &bt->zctx, p, avail,
-					   zi);
-	if (st == ZYDIS_STATUS_NO_MORE_DATA)
-		return DECODE_CROSS;
-	in->rip_rel = false;
-	if (ZYAN_FAILED(st)) {
-		in->len = min(avail, (u32)BT_INSN_MAX);
-		in->full = false;
-		in->cls = CLS_UD;
+	if (r == DECODE_CROSS)
+		return r;
+	if (likely(avail > BT_INSN_MAX))
+		memcpy(in->bytes, p, 16);
+	else
 		memcpy(in->bytes, p, in->len);
-		return DECODE_UD;
-	}
-	in->len = zi->length;
-	in->full = true;
-	memcpy(in->bytes, p, in->len);
-	in->cls = classify(zi);
-	if (zi->attributes & ZYDIS_ATTRIB_HAS_MODRM && zi->raw.modrm.mod == 0 &&
-	    zi->raw.modrm.rm == 5 && zi->raw.disp.size == 32) {
-		in->rip_rel = true;
-		in->disp_off = zi->raw.disp.offset;
-	}
-	return DECODE_OK;
+	return r;
+}
+
+/* Have bt->zi describe the current instruction, if it does not yet. */
+void decode_full(struct bt *bt)
+{
+	if (!bt->insn.full)
+		ZydisDecoderDecodeInstruction(&bt->decoder, &bt->zctx,
+					      bt->insn.bytes, bt->insn.len,
+					      &bt->zi);
+	bt->insn.full = true;
 }
 
 /* Operands of the instruction just decoded, into bt->zop. 0 or -EINVAL. */
@@ -71,6 +112,7 @@ u32 decode_used_regs(struct bt *bt)
 {
 	u32 i, mask = 0;
 
+	decode_full(bt);
 	if (decode_operands(bt))
 		return ~0u;
 	for (i = 0; i < bt->zi.operand_count; i++) {

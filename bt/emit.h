@@ -22,12 +22,20 @@ static inline void emit1(struct bt *bt, u8 a)
 
 static inline void emit4(struct bt *bt, u32 v)
 {
-	emit_bytes(bt, (const u8 *)&v, 4);
+	struct bt_trans *t = &bt->t;
+
+	if (unlikely(t->n + 4 > BT_TU_BYTES)) {
+		t->overflow = true;
+		return;
+	}
+	memcpy(t->code + t->n, &v, 4);
+	t->n += 4;
 }
 
 static inline void emit8(struct bt *bt, u64 v)
 {
-	emit_bytes(bt, (const u8 *)&v, 8);
+	emit4(bt, (u32)v);
+	emit4(bt, (u32)(v >> 32));
 }
 
 static inline void emit2x(struct bt *bt, u8 a, u8 b)

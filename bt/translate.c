@@ -173,11 +173,13 @@ void emit_irq_check(struct bt *bt, gva_t next)
 /* What a RIP-relative operand of the current instruction refers to. */
 gva_t rip_ea(const struct bt *bt)
 {
-	gva_t ea = bt->insn.gpc + bt->insn.len + (u64)bt->zi.raw.disp.value;
+	const struct bt_insn *in = &bt->insn;
+	gva_t ea;
+	s32 disp;
 
-	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE)
-		ea = (u32)ea;
-	return ea;
+	memcpy(&disp, in->bytes + in->disp_off, 4);
+	ea = in->gpc + in->len + (u64)(s64)disp;
+	return in->asize ? (u32)ea : ea;
 }
 
 /* disp32 to ea from the end of an instruction len bytes further on. */
@@ -259,8 +261,7 @@ static void translate_copy(struct bt *bt)
 		return;
 	}
 	/* With 67h the sum is cut to 32 bits, so any distance can be had. */
-	if (!(bt->zi.attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) &&
-	    rip_far(bt, in->len, rip_ea(bt))) {
+	if (!in->asize && rip_far(bt, in->len, rip_ea(bt))) {
 		copy_rip_far(bt);
 		return;
 	}
@@ -274,13 +275,15 @@ static void translate_copy(struct bt *bt)
 /* LEA touches no memory: out of reach it is a constant. */
 static void translate_lea(struct bt *bt)
 {
-	u32 reg = bt->zi.raw.modrm.reg | bt->zi.raw.rex.R << 3;
+	u32 reg;
 	gva_t ea;
 
 	if (!bt->insn.rip_rel || !rip_far(bt, bt->insn.len, rip_ea(bt))) {
 		translate_copy(bt);
 		return;
 	}
+	decode_full(bt);
+	reg = bt->zi.raw.modrm.reg | bt->zi.raw.rex.R << 3;
 	ea = rip_ea(bt);
 	if (bt->zi.operand_width == 16) {
 		emit1(bt, 0x66);
@@ -316,7 +319,8 @@ static void dispatch(struct bt *bt)
 	u32 cls = bt->insn.cls;
 
 	/* The code in place knows nothing of TF, which is set in this mode. */
-	if (bt->t.mode & BT_MODE_STEP && (cls == CLS_PUSHF || cls == CLS_POPF))
+	if (bt->t.mode & BT_MODE_STEP &&
+	    (cls == CLS_PUSHF || cls == CLS_POPF || cls == CLS_IRET))
 		cls = CLS_CALLOUT;
 	switch ((enum bt_class)cls) {
 	case CLS_FSGSBASE:
@@ -354,6 +358,9 @@ static void dispatch(struct bt *bt)
 		break;
 	case CLS_RET:
 		translate_ret(bt);
+		break;
+	case CLS_IRET:
+		translate_iret(bt);
 		break;
 	case CLS_PUSHF:
 		translate_pushf(bt);
@@ -487,6 +494,23 @@ static int trans_body(struct bt *bt)
 	}
 }
 
+/* Link the exits whose targets are there already, and the way back to itself. */
+static void link_known(struct bt *bt, struct tu *tu)
+{
+	u32 i;
+
+	for (i = 0; i < tu->nexit; i++) {
+		struct tu_exit *x = &tu->exit[i];
+		struct tu *to;
+
+		if (x->kind != BT_EXIT_DIRECT)
+			continue;
+		to = tu_lookup(bt, x->target, tu->mode);
+		if (to)
+			link_set(bt, x, to);
+	}
+}
+
 static int trans_finish(struct bt *bt, struct tu **out)
 {
 	struct bt_trans *t = &bt->t;
@@ -507,6 +531,7 @@ static int trans_finish(struct bt *bt, struct tu **out)
 		*off_to_host(bt, tu->off + tu->entry) = 0xcc;
 		return ret;
 	}
+	link_known(bt, tu);
 	if (t->pad_site) {
 		tu->pad = t->off;
 		tu->pad_site = t->off + t->pad_site;

@@ -35,7 +35,7 @@ void emit_goto(struct bt *bt, gva_t target)
 
 static gva_t branch_target(struct bt *bt)
 {
-	return bt->insn.gpc + bt->insn.len + bt->zi.raw.imm[0].value.u;
+	return bt->insn.gpc + bt->insn.len + (u64)(s64)bt->insn.rel;
 }
 
 /*
@@ -48,7 +48,7 @@ void translate_jcc(struct bt *bt)
 	u32 site = t->n, rel, idx;
 	struct tu_exit *x;
 
-	emit2x(bt, 0x0f, 0x80 | (bt->zi.opcode & 15));
+	emit2x(bt, 0x0f, 0x80 | (bt->insn.opcode & 15));
 	emit4(bt, 0);
 	emit_goto(bt, bt->insn.gpc + bt->insn.len);
 	if (t->mode & BT_MODE_STEP) {
@@ -74,9 +74,9 @@ void translate_loop(struct bt *bt)
 	const struct bt_insn *in = &bt->insn;
 	u32 at;
 
-	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE)
+	if (in->asize)
 		emit1(bt, 0x67);
-	emit2x(bt, bt->zi.opcode, 0);
+	emit2x(bt, in->opcode, 0);
 	at = bt->t.n - 1;
 	emit_goto(bt, in->gpc + in->len);
 	emit_patch8(bt, at);
@@ -86,10 +86,8 @@ void translate_loop(struct bt *bt)
 
 static void emit_segment(struct bt *bt)
 {
-	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS)
-		emit1(bt, 0x64);
-	if (bt->zi.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
-		emit1(bt, 0x65);
+	if (bt->insn.seg)
+		emit1(bt, bt->insn.seg);
 }
 
 /*
@@ -99,9 +97,8 @@ static void emit_segment(struct bt *bt)
 static void emit_load_operand(struct bt *bt)
 {
 	const struct bt_insn *in = &bt->insn;
-	const ZydisDecodedInstruction *zi = &bt->zi;
-	u32 tail = zi->raw.modrm.offset + 1u, n;
-	u8 modrm = in->bytes[zi->raw.modrm.offset];
+	u32 tail = in->modrm_off + 1u, n;
+	u8 modrm = in->bytes[in->modrm_off];
 	bool far;
 
 	if (in->rip_rel) {
@@ -116,16 +113,16 @@ static void emit_load_operand(struct bt *bt)
 		return;
 	}
 	emit_segment(bt);
-	if (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE)
+	if (in->asize)
 		emit1(bt, 0x67);
-	emit2x(bt, 0x48 | zi->raw.rex.X << 1 | zi->raw.rex.B, 0x8b);
+	emit2x(bt, 0x48 | (in->rex & 3), 0x8b);
 	emit1(bt, (u8)((modrm & 0xc7) | RCX << 3));
 	n = in->len - tail;
 	emit_bytes(bt, in->bytes + tail, n);
 }
 
 /* The target is in RCX (spilled) and in ibl_target, all is committed: go. */
-static void emit_launch(struct bt *bt, gva_t gpc)
+void emit_launch(struct bt *bt, gva_t gpc)
 {
 	struct tu_exit *x;
 
@@ -158,7 +155,7 @@ static void emit_fetch_target(struct bt *bt)
 
 void translate_jmp(struct bt *bt)
 {
-	if (bt->zi.opcode != 0xff) {
+	if (bt->insn.opcode != 0xff) {
 		emit_goto(bt, branch_target(bt));
 		bt->t.done = true;
 		return;
@@ -189,7 +186,7 @@ void translate_call(struct bt *bt)
 	const struct bt_insn *in = &bt->insn;
 	gva_t ret = in->gpc + in->len;
 
-	if (bt->zi.opcode != 0xff) {
+	if (bt->insn.opcode != 0xff) {
 		emit_push_ret(bt, ret, 0);
 		emit_goto(bt, branch_target(bt));
 		bt->t.done = true;
@@ -205,8 +202,8 @@ void translate_ret(struct bt *bt)
 	const struct bt_insn *in = &bt->insn;
 	u32 adjust = 8;
 
-	if (bt->zi.opcode == 0xc2)
-		adjust += (u16)bt->zi.raw.imm[0].value.u;
+	if (in->opcode == 0xc2)
+		adjust += (u16)in->rel;
 	emit_spill(bt, RCX);
 	rec_add(bt, in->gpc, 1u << RCX, 0);
 	/* mov rcx, [rsp] */

@@ -95,6 +95,7 @@ static void load_kernel_page(struct vcpu *v)
 	p->cr3 = v->cr3;
 	p->cr4 = v->cr4;
 	p->cr8 = v->cr8;
+	p->iret_slow = v->nmi_masked || v->regs.rflags & RF_NT;
 	p->pend_if_clear = 0;
 	for (i = 0; i < SEG_COUNT; i++)
 		p->sel[i] = v->seg[i].selector;

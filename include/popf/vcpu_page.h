@@ -93,7 +93,9 @@ struct vcpu_page {
 	u64 stat_ibl_hit;
 	/* Translated code's own, never meaningful at an instruction boundary. */
 	u64 scratch[2];
-	u64 reserved[14];
+	/* Non-zero: IRET needs the monitor (NMIs masked, NT set). */
+	u64 iret_slow;
+	u64 reserved[13];
 	/*
 	 * "Interrupt pending and IF set" without touching flags:
 	 * mov vif, %rcx; mov pend(%rcx), %rcx; jrcxz none. pend_if_clear is
