@@ -287,12 +287,14 @@ void *user_data(void);
 #define PTE_NX (1ul << 63)
 #define PTE_ADDR 0x000ffffffffff000ul
 
-extern u64 boot_pml4[];
+extern u64 boot_pml4[], boot_pdpt[], boot_pdpt_high[];
 extern u8 image_end[];
 
 /* A zeroed page (or n contiguous ones, aligned to align): physical address. */
 u64 page_alloc(void);
 u64 pages_alloc(u64 n, u64 align);
+/* Free all allocations and put the boot page tables back. */
+void pages_free_all(void);
 void *phys(u64 pa);
 u64 virt_to_phys(const void *p);
 /* All of guest memory, bytes. */

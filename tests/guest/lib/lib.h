@@ -16,7 +16,6 @@ void trap_dispatch(struct trap *t);
 /* Put GDT, IDT, TSS, segments and handlers back. */
 void trap_reset(void);
 
-void paging_init(void);
 void guest_main(u64 command_line_pa);
 
 #endif

@@ -70,12 +70,10 @@ static void reset_cpu(void)
 	write_cr0(boot_cr0);
 	write_cr4(boot_cr4);
 	wrmsr(MSR_EFER, boot_efer);
-	memset(boot_pml4, 0, 256 * sizeof(u64));
-	write_cr3(virt_to_phys(boot_pml4));
+	pages_free_all();
 	write_cr4(boot_cr4 & ~CR4_PGE);
 	write_cr4(boot_cr4);
 	write_dr7(0x400);
-	paging_init();
 	trap_reset();
 	apic_init();
 }

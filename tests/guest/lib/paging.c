@@ -42,9 +42,25 @@ u64 page_alloc(void)
 	return pages_alloc(1, PAGE_SIZE);
 }
 
-/* Called before each test: what the last one allocated is free again. */
-void paging_init(void)
+/* The boot tables map the low 4 GiB at DIRECT_BASE and 1 GiB at LINK_BASE. */
+static void reset_boot_tables(void)
 {
+	unsigned int i;
+
+	for (i = 0; i < 512; i++) {
+		if (i != (DIRECT_BASE >> 39 & 511) && i != 511)
+			boot_pml4[i] = 0;
+		if (i >= 4)
+			boot_pdpt[i] = 0;
+		if (i != (LINK_BASE >> 30 & 511))
+			boot_pdpt_high[i] = 0;
+	}
+}
+
+void pages_free_all(void)
+{
+	reset_boot_tables();
+	write_cr3(virt_to_phys(boot_pml4));
 	next_page = (virt_to_phys(image_end) + PAGE_SIZE - 1) & -PAGE_SIZE;
 }
 

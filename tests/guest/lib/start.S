@@ -119,6 +119,7 @@ boot_pml4:
 	.quad	PA(boot_pdpt) + 3
 	.fill	237, 8, 0
 	.quad	PA(boot_pdpt_high) + 3
+	.globl	boot_pdpt, boot_pdpt_high
 boot_pdpt:
 	.quad	PA(boot_pd) + 0x0003
 	.quad	PA(boot_pd) + 0x1003
