@@ -185,6 +185,7 @@ struct cpage {
 	struct cpage *empty_next;
 	struct tu *tus;
 	u64 cover; /* bit n: some TU covers bytes 64n..64n+63 (may be stale) */
+	u64 starts[POPF_PAGE_SIZE / 64]; /* bit n: an instruction at n, perhaps */
 	u32 count;
 	bool on_empty;
 };
@@ -205,7 +206,7 @@ struct bt_trans {
 	gva_t cur; /* next instruction */
 	u32 mode;
 	u32 off; /* TC offset of the TU */
-	u8 *code; /* its host mapping */
+	u8 *code; /* where it is put together: bt->code */
 	u32 n; /* bytes emitted */
 	u32 nrec, nexit;
 	u32 ninsn;
@@ -247,6 +248,7 @@ struct bt {
 	/* Scratch, here because kernel stacks are small. */
 	struct bt_trans t;
 	struct bt_insn insn;
+	u64 code[BT_TU_BYTES / 8];
 	struct bt_rec rec[BT_TU_RECS];
 	struct tu_exit exit[BT_TU_EXITS];
 	u8 packed[BT_TU_RECS * 8];

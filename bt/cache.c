@@ -136,6 +136,20 @@ int cache_begin(struct bt *bt, u32 *off)
  * Keep what was emitted at off, len bytes of code, as a TU. Copies bt->exit[] and
  * bt->packed[]. Cannot fail after cache_begin().
  */
+/*
+ * Code is put together in a buffer and moved into the TC in words: each store to
+ * memory that has been executed costs much more than a store, on real CPUs and
+ * far more where the host itself is emulated.
+ */
+static void cache_move_code(struct bt *bt, u32 off, u32 len)
+{
+	u64 *to = (u64 *)off_to_host(bt, off);
+	u32 i;
+
+	for (i = 0; i < (len + 7) / 8; i++)
+		WRITE_ONCE(to[i], bt->code[i]);
+}
+
 struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 			  u32 rec_len)
 {
@@ -146,6 +160,7 @@ struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 	memset(tu, 0, sizeof(*tu));
 	memcpy(tu->exit, bt->exit, nexit * sizeof(tu->exit[0]));
 	memcpy((u8 *)tu + size, bt->packed, rec_len);
+	cache_move_code(bt, off, len);
 	tu->off = off;
 	tu->len = (u16)len;
 	tu->nexit = (u8)nexit;

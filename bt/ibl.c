@@ -139,7 +139,7 @@ int pad_create(struct bt *bt, struct tu *tu)
 	memset(t, 0, offsetof(struct bt_trans, buf));
 	t->gpc = tu->gpc;
 	t->off = off;
-	t->code = off_to_host(bt, off);
+	t->code = (u8 *)bt->code;
 	pad_emit(bt, tu->gpc);
 	rec_add(bt, tu->gpc, 0, 0);
 	emit_jmp_off(bt, tu->off + tu->entry);

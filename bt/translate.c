@@ -6,7 +6,7 @@
  * Parts: fetching, emitters of exits and spills, RIP-relative operands, the loop.
  *
  * Invariants:
- *  1. Code is emitted straight into the TC, behind everything in use; nothing
+ *  1. Code moves into the TC when it is complete, behind everything in use; nothing
  *     refers to it before tu_insert().
  *  2. A TU that touches a second guest page consists of one instruction.
  *  3. Every instruction starts with a record; sequences add their own.
@@ -452,7 +452,7 @@ static void trans_init(struct bt *bt, gva_t gpc, u32 mode, u32 off)
 	t->gpc = t->cur = gpc;
 	t->mode = mode;
 	t->off = off;
-	t->code = off_to_host(bt, off);
+	t->code = (u8 *)bt->code;
 	t->limit = min(room, (u32)sizeof(t->buf) - BT_INSN_MAX);
 	t->gfn[0] = t->gfn[1] = GFN_NONE;
 }
