@@ -451,6 +451,7 @@ int cmd_run(int argc, char **argv)
 		fputs(options_run_help, stdout);
 		return POPF_EXIT_OK;
 	}
+	r.stats.begin_ns = monotonic_ns();
 	term_crash_handlers();
 	status = run_all(&r, &err);
 	if (err.code)

@@ -7,6 +7,7 @@
  * use; whether it is there is only reported.
  */
 #include <elf.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "loader.h"
@@ -14,12 +15,14 @@
 #define PVH_NOTE_NAME	"Xen"
 #define PVH_NOTE_TYPE	18	/* XEN_ELFNOTE_PHYS32_ENTRY */
 
+#define NOTES_MAX	(1 << 20)
+
 /* Segments below this would overwrite boot_params and page tables. */
 #define ELF_LOWEST	0x100000ULL
 
-bool elf_is(const struct image *img)
+bool elf_is(const void *head, size_t len)
 {
-	return img->size >= SELFMAG && !memcmp(img->data, ELFMAG, SELFMAG);
+	return len >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG);
 }
 
 static int check_header(const struct image *img, const Elf64_Ehdr *eh,
@@ -35,15 +38,6 @@ static int check_header(const struct image *img, const Elf64_Ehdr *eh,
 		return error_caller(err, "the kernel '%s' is truncated or has no program headers: get a complete copy",
 				    img->path);
 	return 0;
-}
-
-static Elf64_Phdr program_header(const struct image *img,
-				 const Elf64_Ehdr *eh, unsigned int i)
-{
-	Elf64_Phdr ph;
-
-	memcpy(&ph, img->data + eh->e_phoff + i * sizeof(ph), sizeof(ph));
-	return ph;
 }
 
 static int load_segment(struct guest_mem *mem, const struct image *img,
@@ -66,7 +60,8 @@ static int load_segment(struct guest_mem *mem, const struct image *img,
 				    (unsigned long long)mem->size >> 20,
 				    img->path,
 				    (unsigned long long)(end >> 20) + 1);
-	memcpy(dst, img->data + ph->p_offset, ph->p_filesz);
+	if (image_read(img, ph->p_offset, dst, ph->p_filesz, err) < 0)
+		return -1;
 	memset(dst + ph->p_filesz, 0, ph->p_memsz - ph->p_filesz);
 	if (ph->p_paddr < res->kernel_start)
 		res->kernel_start = ph->p_paddr;
@@ -75,86 +70,113 @@ static int load_segment(struct guest_mem *mem, const struct image *img,
 	return 0;
 }
 
-/* Looks for the PVH note in one PT_NOTE segment. */
-static bool find_pvh_note(const struct image *img, const Elf64_Phdr *ph)
+/* Looks for the PVH note among the notes in buf. */
+static bool has_pvh_note(const uint8_t *buf, uint64_t len)
 {
-	uint64_t pos = ph->p_offset;
-	uint64_t end = ph->p_offset + ph->p_filesz;
+	uint64_t pos = 0;
 
-	if (ph->p_offset > img->size || ph->p_filesz > img->size - pos)
-		return false;
-	while (end - pos >= sizeof(Elf64_Nhdr)) {
+	while (len - pos >= sizeof(Elf64_Nhdr)) {
 		Elf64_Nhdr nh;
 		uint64_t name, desc, next;
 
-		memcpy(&nh, img->data + pos, sizeof(nh));
+		memcpy(&nh, buf + pos, sizeof(nh));
 		name = pos + sizeof(nh);
 		desc = name + ((uint64_t)nh.n_namesz + 3) / 4 * 4;
 		next = desc + ((uint64_t)nh.n_descsz + 3) / 4 * 4;
-		if (next > end)
+		if (next > len)
 			return false;
 		if (nh.n_type == PVH_NOTE_TYPE &&
 		    nh.n_namesz == sizeof(PVH_NOTE_NAME) &&
-		    !memcmp(img->data + name, PVH_NOTE_NAME,
-			    sizeof(PVH_NOTE_NAME)))
+		    !memcmp(buf + name, PVH_NOTE_NAME, sizeof(PVH_NOTE_NAME)))
 			return true;
 		pos = next;
 	}
 	return false;
 }
 
+/* A note segment that is damaged or absurdly large has no PVH note. */
+static int read_notes(const struct image *img, const Elf64_Phdr *ph,
+		      struct boot_result *res, struct error *err)
+{
+	uint8_t *buf;
+	int r;
+
+	if (ph->p_offset > img->size ||
+	    ph->p_filesz > img->size - ph->p_offset || ph->p_filesz > NOTES_MAX)
+		return 0;
+	buf = malloc(ph->p_filesz + 1);
+	if (!buf)
+		return error_failure(err, "out of memory");
+	r = image_read(img, ph->p_offset, buf, ph->p_filesz, err);
+	if (!r && has_pvh_note(buf, ph->p_filesz))
+		res->has_pvh_note = true;
+	free(buf);
+	return r;
+}
+
 /*
  * Linux gives a physical entry point. Other linkers give a virtual one, which
  * is translated by the segment that holds it.
  */
-static uint64_t physical_entry(const struct image *img, const Elf64_Ehdr *eh)
+static uint64_t physical_entry(const Elf64_Ehdr *eh, const Elf64_Phdr *ph)
 {
 	unsigned int i;
 
 	for (i = 0; i < eh->e_phnum; i++) {
-		Elf64_Phdr ph = program_header(img, eh, i);
-
-		if (ph.p_type == PT_LOAD &&
-		    eh->e_entry - ph.p_paddr < ph.p_memsz)
+		if (ph[i].p_type == PT_LOAD &&
+		    eh->e_entry - ph[i].p_paddr < ph[i].p_memsz)
 			return eh->e_entry;
 	}
 	for (i = 0; i < eh->e_phnum; i++) {
-		Elf64_Phdr ph = program_header(img, eh, i);
-
-		if (ph.p_type == PT_LOAD &&
-		    eh->e_entry - ph.p_vaddr < ph.p_memsz)
-			return eh->e_entry - ph.p_vaddr + ph.p_paddr;
+		if (ph[i].p_type == PT_LOAD &&
+		    eh->e_entry - ph[i].p_vaddr < ph[i].p_memsz)
+			return eh->e_entry - ph[i].p_vaddr + ph[i].p_paddr;
 	}
+	return 0;
+}
+
+static int load_segments(struct guest_mem *mem, const struct image *img,
+			 const Elf64_Ehdr *eh, const Elf64_Phdr *ph,
+			 struct boot_result *res, struct error *err)
+{
+	unsigned int i;
+
+	res->is_elf = true;
+	res->kernel_start = ~0ULL;
+	for (i = 0; i < eh->e_phnum; i++) {
+		if (ph[i].p_type == PT_NOTE &&
+		    read_notes(img, &ph[i], res, err) < 0)
+			return -1;
+		if (ph[i].p_type == PT_LOAD && ph[i].p_memsz &&
+		    load_segment(mem, img, &ph[i], res, err) < 0)
+			return -1;
+	}
+	res->entry = physical_entry(eh, ph);
+	if (!res->entry)
+		return error_caller(err, "the kernel '%s' has its entry point outside its segments: give --kernel a Linux vmlinux",
+				    img->path);
 	return 0;
 }
 
 int elf_load(struct guest_mem *mem, const struct image *img,
 	     struct boot_result *res, struct error *err)
 {
+	Elf64_Phdr *ph;
 	Elf64_Ehdr eh;
-	unsigned int i;
+	int r;
 
 	if (img->size < sizeof(eh))
 		return error_caller(err, "the kernel '%s' is truncated within its ELF header: get a complete copy",
 				    img->path);
-	memcpy(&eh, img->data, sizeof(eh));
-	if (check_header(img, &eh, err) < 0)
+	if (image_read(img, 0, &eh, sizeof(eh), err) < 0 ||
+	    check_header(img, &eh, err) < 0)
 		return -1;
-
-	res->is_elf = true;
-	res->kernel_start = ~0ULL;
-	for (i = 0; i < eh.e_phnum; i++) {
-		Elf64_Phdr ph = program_header(img, &eh, i);
-
-		if (ph.p_type == PT_NOTE && find_pvh_note(img, &ph))
-			res->has_pvh_note = true;
-		if (ph.p_type == PT_LOAD && ph.p_memsz &&
-		    load_segment(mem, img, &ph, res, err) < 0)
-			return -1;
-	}
-	res->entry = physical_entry(img, &eh);
-	if (!res->entry)
-		return error_caller(err, "the kernel '%s' has its entry point outside its segments: give --kernel a Linux vmlinux",
-				    img->path);
-	return 0;
+	ph = calloc(eh.e_phnum, sizeof(*ph));
+	if (!ph)
+		return error_failure(err, "out of memory");
+	r = image_read(img, eh.e_phoff, ph, eh.e_phnum * sizeof(*ph), err);
+	if (!r)
+		r = load_segments(mem, img, &eh, ph, res, err);
+	free(ph);
+	return r;
 }

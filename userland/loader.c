@@ -17,13 +17,13 @@
 #include <asm/bootparam.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB			(1ULL << 20)
 
+#define HEAD_LEN		1024
 #define SETUP_HEADER_OFF	0x1f1
 #define SETUP_MAGIC_OFF		0x202
 #define SETUP_JUMP_LEN_OFF	0x201
@@ -42,8 +42,6 @@
 #define ELF_INITRD_MAX		0x7fffffffULL
 #define ELF_CMDLINE_MAX		2047
 
-#define IMAGE_MAX		(2ULL << 30)
-
 #define E820_RAM		1
 #define E820_RESERVED		2
 #define E820_ACPI		3
@@ -53,31 +51,12 @@
 
 /* --- files --------------------------------------------------------------- */
 
-static int read_all(int fd, uint8_t *buf, size_t size)
+static int check_file(struct image *img, struct error *err)
 {
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = read(fd, buf + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		done += n;
-	}
-	return 0;
-}
-
-static int image_read_fd(struct image *img, const char *what, int fd,
-			 struct error *err)
-{
+	const char *what = img->what;
 	struct stat st;
-	int r;
 
-	if (fstat(fd, &st) < 0)
+	if (fstat(img->fd, &st) < 0)
 		return error_caller(err, "cannot read the %s '%s': %s", what,
 				    img->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
@@ -86,73 +65,91 @@ static int image_read_fd(struct image *img, const char *what, int fd,
 	if (st.st_size == 0)
 		return error_caller(err, "the %s '%s' is empty: give --%s a complete file",
 				    what, img->path, what);
-	if ((uint64_t)st.st_size > IMAGE_MAX)
-		return error_caller(err, "the %s '%s' is larger than 2 GiB: give --%s a smaller file",
-				    what, img->path, what);
-	img->data = malloc(st.st_size);
-	if (!img->data)
-		return error_failure(err, "out of memory reading the %s '%s'",
-				     what, img->path);
 	img->size = st.st_size;
-	r = read_all(fd, img->data, img->size);
-	if (r < 0) {
-		image_free(img);
-		return error_caller(err, "cannot read the %s '%s': %s", what,
-				    img->path, strerror(-r));
+	return 0;
+}
+
+int image_open(struct image *img, const char *what, const char *path,
+	       struct error *err)
+{
+	*img = (struct image){ .what = what, .path = path };
+	/* O_NONBLOCK: opening a FIFO by mistake must not hang */
+	img->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (img->fd < 0)
+		return error_caller(err, "cannot open the %s '%s' (%s): check the path given to --%s",
+				    what, path, strerror(errno), what);
+	if (check_file(img, err) < 0) {
+		image_close(img);
+		return -1;
 	}
 	return 0;
 }
 
-int image_read(struct image *img, const char *what, const char *path,
-	       struct error *err)
+void image_close(struct image *img)
 {
-	/* O_NONBLOCK: opening a FIFO by mistake must not hang */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	int r;
-
-	memset(img, 0, sizeof(*img));
-	img->path = path;
-	if (fd < 0)
-		return error_caller(err, "cannot open the %s '%s' (%s): check the path given to --%s",
-				    what, path, strerror(errno), what);
-	r = image_read_fd(img, what, fd, err);
-	close(fd);
-	return r;
+	close(img->fd);
+	img->fd = -1;
 }
 
-void image_free(struct image *img)
+int image_read(const struct image *img, uint64_t off, void *buf, size_t len,
+	       struct error *err)
 {
-	free(img->data);
-	img->data = NULL;
-	img->size = 0;
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(img->fd, (char *)buf + done, len - done,
+				  off + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_caller(err, "cannot read the %s '%s': %s",
+					    img->what, img->path,
+					    n ? strerror(errno) :
+					    "it became shorter meanwhile");
+		done += n;
+	}
+	return 0;
 }
 
 /* --- the setup header of a bzImage --------------------------------------- */
 
-static bool is_bzimage(const struct image *img)
+/* The start of the file, as far as it can hold a setup header. */
+struct head {
+	uint8_t data[HEAD_LEN];
+	size_t len;
+};
+
+static int read_head(const struct image *img, struct head *head,
+		     struct error *err)
+{
+	memset(head, 0, sizeof(*head));
+	head->len = img->size < HEAD_LEN ? img->size : HEAD_LEN;
+	return image_read(img, 0, head->data, head->len, err);
+}
+
+static bool is_bzimage(const struct head *head)
 {
 	uint32_t magic;
 
-	if (img->size < SETUP_MAGIC_OFF + 4)
-		return false;
-	memcpy(&magic, img->data + SETUP_MAGIC_OFF, sizeof(magic));
-	return magic == HDRS;
+	memcpy(&magic, head->data + SETUP_MAGIC_OFF, sizeof(magic));
+	return head->len >= SETUP_MAGIC_OFF + 4 && magic == HDRS;
 }
 
 /* The header as the file has it, zero beyond its own length. */
-static int read_setup_header(const struct image *img, struct setup_header *hdr,
-			     struct error *err)
+static int read_setup_header(const struct image *img, const struct head *head,
+			     struct setup_header *hdr, struct error *err)
 {
-	size_t end = SETUP_MAGIC_OFF + img->data[SETUP_JUMP_LEN_OFF];
+	size_t end = SETUP_MAGIC_OFF + head->data[SETUP_JUMP_LEN_OFF];
 	size_t len = end - SETUP_HEADER_OFF;
 
 	memset(hdr, 0, sizeof(*hdr));
 	if (len > sizeof(*hdr))
 		len = sizeof(*hdr);
-	if (SETUP_HEADER_OFF + len > img->size)
+	if (SETUP_HEADER_OFF + len > head->len)
 		return error_caller(err, "the kernel '%s' is truncated within its setup header: get a complete copy",
 				    img->path);
-	memcpy(hdr, img->data + SETUP_HEADER_OFF, len);
+	memcpy(hdr, head->data + SETUP_HEADER_OFF, len);
 	if (!hdr->setup_sects)
 		hdr->setup_sects = DEFAULT_SETUP_SECTS;
 	return 0;
@@ -181,8 +178,8 @@ static int check_setup_header(const struct image *img,
 		return error_caller(err, "the kernel '%s' has no 64-bit entry point: use a 64-bit (amd64) bzImage",
 				    img->path);
 	if (img->size < need || !hdr->syssize)
-		return error_caller(err, "the kernel '%s' is truncated: it has %zu bytes and its header promises %llu; get a complete copy",
-				    img->path, img->size,
+		return error_caller(err, "the kernel '%s' is truncated: it has %llu bytes and its header promises %llu; get a complete copy",
+				    img->path, (unsigned long long)img->size,
 				    (unsigned long long)need);
 	return 0;
 }
@@ -207,8 +204,8 @@ static int place_bzimage(struct guest_mem *mem, const struct image *img,
 			 struct setup_header *hdr, struct boot_result *res,
 			 struct error *err)
 {
-	size_t off = payload_offset(hdr);
-	size_t len = img->size - off;
+	uint64_t off = payload_offset(hdr);
+	uint64_t len = img->size - off;
 	uint64_t align = hdr->kernel_alignment;
 	uint64_t load = hdr->relocatable_kernel ? LOAD_ADDRESS :
 			hdr->pref_address;
@@ -228,7 +225,8 @@ static int place_bzimage(struct guest_mem *mem, const struct image *img,
 	dst = guest_mem_ptr(mem, load, len);
 	if (!dst || end > mem->low)
 		return too_little(mem, end, err);
-	memcpy(dst, img->data + off, len);
+	if (image_read(img, off, dst, len, err) < 0)
+		return -1;
 
 	hdr->code32_start = load;
 	res->entry = load + ENTRY_64;
@@ -256,7 +254,9 @@ static int place_initrd(struct guest_mem *mem, const struct image *img,
 		return too_little(mem, floor + align_up(img->size, 4096), err);
 	}
 	addr = (top - img->size) & ~4095ULL;
-	memcpy(guest_mem_ptr(mem, addr, img->size), img->data, img->size);
+	if (image_read(img, 0, guest_mem_ptr(mem, addr, img->size), img->size,
+		       err) < 0)
+		return -1;
 	res->initrd_start = addr;
 	res->initrd_size = img->size;
 	hdr->ramdisk_image = addr;
@@ -336,10 +336,10 @@ static int load_initrd(struct guest_mem *mem, const struct boot_request *req,
 
 	if (!req->initrd)
 		return 0;
-	if (image_read(&initrd, "initrd", req->initrd, err) < 0)
+	if (image_open(&initrd, "initrd", req->initrd, err) < 0)
 		return -1;
 	r = place_initrd(mem, &initrd, hdr, res, err);
-	image_free(&initrd);
+	image_close(&initrd);
 	return r;
 }
 
@@ -383,7 +383,11 @@ static int load_kernel(struct guest_mem *mem, const struct image *img,
 		       struct setup_header *hdr, struct boot_result *res,
 		       struct error *err)
 {
-	if (elf_is(img)) {
+	struct head head;
+
+	if (read_head(img, &head, err) < 0)
+		return -1;
+	if (elf_is(head.data, head.len)) {
 		memset(hdr, 0, sizeof(*hdr));
 		hdr->boot_flag = BOOT_FLAG;
 		hdr->header = HDRS;
@@ -394,10 +398,10 @@ static int load_kernel(struct guest_mem *mem, const struct image *img,
 		hdr->kernel_alignment = 1 << 24;
 		return elf_load(mem, img, res, err);
 	}
-	if (!is_bzimage(img))
+	if (!is_bzimage(&head))
 		return error_caller(err, "'%s' is not a Linux kernel: give --kernel a bzImage or an ELF vmlinux",
 				    img->path);
-	if (read_setup_header(img, hdr, err) < 0 ||
+	if (read_setup_header(img, &head, hdr, err) < 0 ||
 	    check_setup_header(img, hdr, err) < 0)
 		return -1;
 	return place_bzimage(mem, img, hdr, res, err);
@@ -413,10 +417,10 @@ int loader_load(struct guest_mem *mem, const struct boot_request *req,
 	memset(res, 0, sizeof(*res));
 	if (mem->low < 2 * MIB)
 		return too_little(mem, 2 * MIB, err);
-	if (image_read(&kernel, "kernel", req->kernel, err) < 0)
+	if (image_open(&kernel, "kernel", req->kernel, err) < 0)
 		return -1;
 	r = load_kernel(mem, &kernel, &hdr, res, err);
-	image_free(&kernel);
+	image_close(&kernel);
 	if (r < 0 || load_initrd(mem, req, &hdr, res, err) < 0 ||
 	    place_cmdline(mem, req->cmdline, &hdr, err) < 0)
 		return -1;

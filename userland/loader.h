@@ -29,11 +29,12 @@
 #define BOOT_CMDLINE_MAX	0x10000ULL
 #define BOOT_EBDA	0x9fc00ULL
 
-/* A file read into memory whole. */
+/* An open kernel or initrd; its bytes go straight into guest memory. */
 struct image {
+	const char *what;	/* "kernel" or "initrd", as the option is named */
 	const char *path;
-	uint8_t *data;
-	size_t size;
+	int fd;
+	uint64_t size;
 };
 
 struct boot_request {
@@ -55,19 +56,24 @@ struct boot_result {
 };
 
 /*
- * what: "kernel" or "initrd", for the message. Fails when the file cannot be
- * read, is not a regular file, or is empty.
+ * what: "kernel" or "initrd". Fails when the file cannot be opened, is not a
+ * regular file, or is empty.
  */
-int image_read(struct image *img, const char *what, const char *path,
+int image_open(struct image *img, const char *what, const char *path,
 	       struct error *err);
-void image_free(struct image *img);
+void image_close(struct image *img);
+
+/* Exactly len bytes from offset off; the range must lie within size. */
+int image_read(const struct image *img, uint64_t off, void *buf, size_t len,
+	       struct error *err);
 
 /* Everything: files, boot_params, page tables, GDT. */
 int loader_load(struct guest_mem *mem, const struct boot_request *req,
 		struct boot_result *res, struct error *err);
 
 /* loader-elf.c: a 64-bit ELF executable, by its physical addresses */
-bool elf_is(const struct image *img);
+/* head: the first len bytes of the file */
+bool elf_is(const void *head, size_t len);
 int elf_load(struct guest_mem *mem, const struct image *img,
 	     struct boot_result *res, struct error *err);
 

@@ -189,7 +189,8 @@ int stats_write(struct stats *st, const struct stats_result *res,
 
 	fprintf(out, "{\n  \"end\": \"%s\",\n  \"exit_code\": %d,\n", res->end,
 		res->exit_code);
-	fprintf(out, "  \"wall_s\": %.6f,\n",
+	fprintf(out, "  \"setup_s\": %.6f,\n  \"wall_s\": %.6f,\n",
+		(st->start_ns - st->begin_ns) / 1e9,
 		(res->end_ns - st->start_ns) / 1e9);
 	write_launcher(out, st->status_fd);
 	write_exits(out, v);

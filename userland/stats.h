@@ -17,7 +17,8 @@ struct stats {
 	int vm_fd;		/* binary statistics, -1: the module has none */
 	int vcpu_fd;
 	int status_fd;		/* /proc/self/status, -1: none */
-	uint64_t start_ns;	/* monotonic, when the vCPU started */
+	uint64_t begin_ns;	/* monotonic, when the command began */
+	uint64_t start_ns;	/* when the vCPU started */
 };
 
 struct stats_result {
