@@ -156,11 +156,28 @@ static bool find_in_tu(const struct bt *bt, const struct tu *tu, gva_t gpc,
 	return false;
 }
 
+/* The boundary gpc in the middle of some TU of the page. */
+static bool find_on_page(struct bt *bt, const struct cpage *cp, gva_t gpc,
+			 u32 mode, tpc_t *tpc)
+{
+	u32 at = (u32)(gpc - cp->page);
+	const struct tu *tu;
+
+	if (!(cp->starts[at / 64] >> (at % 64) & 1))
+		return false;
+	for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
+		if (gpc - tu->gpc < tu->glen && tu->mode == mode &&
+		    find_in_tu(bt, tu, gpc, tpc))
+			return true;
+	}
+	return false;
+}
+
 int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 {
 	gva_t page = gpc & POPF_PAGE_MASK;
 	struct tu *tu = tu_lookup(bt, gpc, mode);
-	struct cpage *cp;
+	const struct cpage *cp;
 
 	bt->stats.lookups++;
 	if (tu) {
@@ -169,14 +186,10 @@ int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 		return 0;
 	}
 	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
-		if (cp->page != page)
-			continue;
-		for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
-			if (gpc - tu->gpc < tu->glen && tu->mode == mode &&
-			    find_in_tu(bt, tu, gpc, tpc)) {
-				bt->stats.lookup_hits++;
-				return 0;
-			}
+		if (cp->page == page &&
+		    find_on_page(bt, cp, gpc, mode, tpc)) {
+			bt->stats.lookup_hits++;
+			return 0;
 		}
 	}
 	return -ENOENT;

@@ -175,6 +175,7 @@ static void page_del(struct bt *bt, struct tu *tu, u32 n)
 	if (cp->tus)
 		return;
 	cp->cover = 0;
+	memset(cp->starts, 0, sizeof(cp->starts));
 	if (!cp->on_empty) {
 		cp->on_empty = true;
 		cp->empty_next = bt->empty;
@@ -217,6 +218,20 @@ static void top_slot_count(struct bt *bt, gva_t gpc, int by)
 		bt->top_slots[slot / 64] &= ~(1ull << (slot % 64));
 }
 
+/* Note where its instructions start, for bt_find(); bt->rec[] is still there. */
+static void note_starts(struct bt *bt, struct cpage *cp, u32 first)
+{
+	u32 i, at;
+
+	for (i = 0; i < bt->t.nrec; i++) {
+		if (bt->rec[i].flags != REC_BOUNDARY)
+			continue;
+		at = first + (u32)bt->rec[i].goff;
+		if (at < POPF_PAGE_SIZE)
+			cp->starts[at / 64] |= 1ull << (at % 64);
+	}
+}
+
 /* Make the TU findable. gfn[1] is GFN_NONE if it has one page. 0 or -ENOMEM. */
 int tu_insert(struct bt *bt, struct tu *tu, const gfn_t *gfn)
 {
@@ -230,6 +245,7 @@ int tu_insert(struct bt *bt, struct tu *tu, const gfn_t *gfn)
 		return -ENOMEM;
 	drop_other_frames(bt, page, gfn[0]);
 	page_add(bt, tu, 0, page, gfn[0]);
+	note_starts(bt, tu->page[0].cp, (u32)(tu->gpc - page));
 	if (gfn[1] != GFN_NONE) {
 		drop_other_frames(bt, page + POPF_PAGE_SIZE, gfn[1]);
 		page_add(bt, tu, 1, page + POPF_PAGE_SIZE, gfn[1]);
