@@ -12,8 +12,19 @@
 /* One access of the monitor touches at most this much: two pages. */
 #define ACCESS_MAX 4096u
 
+void vcpu_forget_walks(struct vcpu *v)
+{
+	u32 i;
+
+	for (i = 0; i < VCPU_WALKS; i++)
+		v->walk[i].tag = 0;
+}
+
 int access_walk(struct vcpu *v, gva_t gva, u32 access, gpa_t *gpa)
 {
+	u64 tag = (gva & POPF_PAGE_MASK) | (access & ~ACCESS_STACK) |
+		  VCPU_WALK_VALID;
+	struct vcpu_walk *w = &v->walk[gva / POPF_PAGE_SIZE % VCPU_WALKS];
 	struct shadow_fault f;
 	struct shadow_mode m;
 	int ret;
@@ -22,10 +33,17 @@ int access_walk(struct vcpu *v, gva_t gva, u32 access, gpa_t *gpa)
 		*gpa = (u32)gva;
 		return 0;
 	}
+	if (w->tag == tag) {
+		*gpa = w->page | (gva & ~POPF_PAGE_MASK);
+		return 0;
+	}
 	vcpu_shadow_mode(v, &m);
 	ret = shadow_walk(v->shadow, &m, gva, access & ~ACCESS_STACK, gpa, &f);
-	if (!ret)
+	if (!ret) {
+		w->tag = tag;
+		w->page = *gpa & POPF_PAGE_MASK;
 		return 0;
+	}
 	if (f.error == ~0u)
 		vcpu_queue_exception(v, access & ACCESS_STACK ? VEC_SS : VEC_GP,
 				     true, 0);
@@ -108,10 +126,34 @@ int access_probe(struct vcpu *v, gva_t gva, u32 len, u32 access)
 	return walk_store(v, gva, len, access, gpa);
 }
 
+/*
+ * Stores to code come one by one (a flag in the code, data beside it) or in runs (a
+ * kernel that patches itself). From the second on, all translations of the frame
+ * go, and with them its trace: the rest of a run costs nothing. A frame that keeps
+ * coming back is code and data mixed: there only what was hit goes.
+ */
+#define CODE_STORE_MIXED 16u
+
+static void code_stored(struct vcpu *v, gpa_t gpa, u32 len)
+{
+	gfn_t gfn = gpa_to_gfn(gpa);
+	struct vcpu_code_store *c = &v->code_store[gfn % VCPU_CODE_STORES];
+
+	if (c->gfn != gfn) {
+		c->gfn = gfn;
+		c->count = 0;
+	}
+	c->count++;
+	if (c->count > 1 && c->count <= CODE_STORE_MIXED)
+		bt_invalidate_gpa(v->bt, gfn_to_gpa(gfn), POPF_PAGE_SIZE);
+	else
+		bt_invalidate_gpa(v->bt, gpa, len);
+}
+
 void access_stored(struct vcpu *v, gpa_t gpa, u32 len, u32 trace)
 {
 	if ((trace & SHADOW_TRACE_CODE) && v->bt)
-		bt_invalidate_gpa(v->bt, gpa, len);
+		code_stored(v, gpa, len);
 	if (trace & SHADOW_TRACE_TABLE)
 		vcpu_tables_changed(v);
 }

@@ -113,7 +113,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 	u32 slot;
 	u64 a, b;
 
-	v->stats.cr3_writes++;
+	vcpu_forget_walks(v);
 	if (old_cr3 == v->cr3)
 		return;
 	for (slot = 0; slot < 512; slot++) {
@@ -130,6 +130,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 
 void vcpu_mmu_changed(struct vcpu *v, bool flush_code)
 {
+	vcpu_forget_walks(v);
 	if (flush_code && v->bt)
 		bt_flush(v->bt);
 }
@@ -138,7 +139,7 @@ void vcpu_invlpg(struct vcpu *v, gva_t gva)
 {
 	struct shadow_mode m;
 
-	v->stats.invlpgs++;
+	vcpu_forget_walks(v);
 	vcpu_shadow_mode(v, &m);
 	shadow_invlpg(v->shadow, &m, gva);
 }

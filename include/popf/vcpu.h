@@ -107,6 +107,26 @@ struct vcpu_bounce {
 	u8 data[64]; /* operand value in and out */
 };
 
+/*
+ * A guest-virtual page that the monitor has walked to: what a TLB would hold. Lives
+ * until the guest flushes its TLB.
+ */
+struct vcpu_walk {
+	u64 tag; /* page | PF_ERR_* of the access | VCPU_WALK_VALID */
+	gpa_t page;
+};
+
+#define VCPU_WALK_VALID 0x800u
+#define VCPU_WALKS 64u
+
+/* How often stores have hit translated code on a frame: access_stored(). */
+struct vcpu_code_store {
+	gfn_t gfn;
+	u32 count;
+};
+
+#define VCPU_CODE_STORES 64u
+
 struct vcpu_stats {
 	u64 exits; /* world switches back to the host */
 	u64 irq_exits, nmi_exits, callouts, direct_exits, indirect_exits;
@@ -178,6 +198,9 @@ struct vcpu {
 	/* Reason the VM was stopped; first one wins. */
 	bool stopped;
 	char stop_reason[96];
+
+	struct vcpu_walk walk[VCPU_WALKS];
+	struct vcpu_code_store code_store[VCPU_CODE_STORES];
 
 	struct vcpu_cpuid cpuid;
 	struct lapic *lapic; /* NULL: local APIC in userland */
@@ -258,6 +281,8 @@ int vcpu_read_descriptor(struct vcpu *v, u16 sel, u64 desc[2], bool system);
  */
 int vcpu_read(struct vcpu *v, gva_t gva, void *buf, u32 len, u32 access);
 int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 len, u32 access);
+/* The guest flushes its TLB: forget what was walked. */
+void vcpu_forget_walks(struct vcpu *v);
 /* A guest-visible physical store: shadow_write() plus translation invalidation. */
 int vcpu_write_gpa(struct vcpu *v, gpa_t gpa, const void *buf, u32 len);
 
