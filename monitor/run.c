@@ -204,12 +204,16 @@ static int wait_halted(struct vcpu *v)
 static enum emul find_tpc(struct vcpu *v)
 {
 	struct world *w = v->world;
+	bool step;
 	tpc_t tpc;
 	int ret;
 
 	w->tf = v->regs.rflags & RF_TF;
-	ret = bt_enter(v->bt, v->regs.rip,
-		       w->tf ? BT_MODE_STEP : BT_MODE_LONG, &tpc);
+	/* What waits for the end of a shadow is looked at one instruction on. */
+	step = w->tf || (v->irq_shadow && (next_irq(v) >= 0 ||
+					   READ_ONCE(v->nmi_pending)));
+	ret = bt_enter(v->bt, v->regs.rip, step ? BT_MODE_STEP : BT_MODE_LONG,
+		       &tpc);
 	if (ret)
 		return run_fetch_failed(v, v->regs.rip, ret);
 	sync_load_kernel(v, tpc);
