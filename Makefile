@@ -213,8 +213,15 @@ test-needs :=
 test-programs := $(filter-out tests/unit/%,$(sort $(wildcard tests/*/test-*)))
 test-programs := $(filter-out %.c %.h %.S %.mk %.o %.txt %.py,$(test-programs))
 
+ifeq ($(HW),bochs)
+# The second machine instead: what it can show, and nothing else. It is slow.
+test: lab-needs guest $(test-needs)
+	$(quiet)HW=bochs TEST_TIMEOUT=7200 tests/run-tests.sh tests/guest/test-guests \
+		tests/lab/bochs.d/test-bochs
+else
 test: all $(unit-bin) $(test-needs)
 	$(quiet)tests/run-tests.sh $(unit-bin) $(test-programs)
+endif
 
 -include $(shell [ ! -d $(O) ] || find $(O)/obj $(O)/asan $(O)/plain -name '*.d' 2>/dev/null)
 
