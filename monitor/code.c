@@ -16,20 +16,45 @@
 
 #include "monitor_host.h"
 
+void code_forget_pages(struct vcpu *v)
+{
+	memset(v->world->code_page, 0, sizeof(v->world->code_page));
+}
+
+static struct code_page *code_page_slot(struct vcpu *v, gva_t gva)
+{
+	return &v->world->code_page[gva / POPF_PAGE_SIZE % CODE_PAGES];
+}
+
+/*
+ * Every TU needs the trace on its frame and on the walk to it. Once they are set
+ * they stay until somebody hears of it (code_untrace(), code_mapping_changed(),
+ * CR3 and mode changes): until then fetches from the page skip the walk.
+ */
 static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
 {
 	struct vcpu *v = opaque;
 	struct world *w = v->world;
+	struct code_page *p = code_page_slot(v, gva);
 	struct shadow_mode m;
 	int ret;
 
-	vcpu_shadow_mode(v, &m);
-	ret = shadow_trace_code(v->shadow, &m, gva, gfn, &w->fetch_fault);
-	if (ret == -EFAULT)
-		w->fetch_faulted = true;
-	if (ret)
-		return ret;
-	trace_popf_translate(v, gva, len);
+	w->fetch_faulted = false;
+	if (p->gva != ((gva & POPF_PAGE_MASK) | 1)) {
+		vcpu_shadow_mode(v, &m);
+		ret = shadow_trace_code(v->shadow, &m, gva, gfn,
+					&w->fetch_fault);
+		if (ret == -EFAULT)
+			w->fetch_faulted = true;
+		if (ret)
+			return ret;
+		p->gfn = *gfn;
+		/* Tracing may itself have reclaimed traces: then do not trust. */
+		p->gva = w->code_stale || w->n_stale ?
+				 0 :
+				 (gva & POPF_PAGE_MASK) | 1;
+	}
+	*gfn = p->gfn;
 	return gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
 			 len);
 }
@@ -38,6 +63,7 @@ static void code_untrace(void *opaque, gfn_t gfn)
 {
 	struct vcpu *v = opaque;
 
+	code_forget_pages(v);
 	shadow_trace_del(v->shadow, gfn, SHADOW_TRACE_CODE);
 }
 
@@ -51,6 +77,7 @@ void code_mapping_changed(struct vcpu *v, gfn_t gfn)
 {
 	struct world *w = v->world;
 
+	code_forget_pages(v);
 	if (gfn == GFN_NONE || w->n_stale == ARRAY_SIZE(w->stale))
 		w->code_stale = true;
 	else
@@ -114,6 +141,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 	u64 a, b;
 
 	vcpu_forget_walks(v);
+	code_forget_pages(v);
 	if (old_cr3 == v->cr3)
 		return;
 	for (slot = 0; slot < 512; slot++) {
@@ -131,6 +159,8 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 void vcpu_mmu_changed(struct vcpu *v, bool flush_code)
 {
 	vcpu_forget_walks(v);
+	if (v->world)
+		code_forget_pages(v);
 	if (flush_code && v->bt)
 		bt_flush(v->bt);
 }

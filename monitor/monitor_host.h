@@ -102,6 +102,14 @@ struct exit_record {
 	u64 gpc; /* what the exit turned out to be at, or 0 */
 };
 
+/* A page of guest code whose walk and frame are traced; see code_fetch(). */
+struct code_page {
+	gva_t gva; /* page address | 1, or 0 */
+	gfn_t gfn;
+};
+
+#define CODE_PAGES 64u
+
 #define EXIT_RECORDS 32 /* power of two */
 
 /* world.c */
@@ -125,6 +133,7 @@ struct world {
 	u64 user_flags; /* virtual IF and IOPL in direct execution */
 	bool fetch_faulted; /* code.c: the last fetch's fault */
 	struct shadow_fault fetch_fault;
+	struct code_page code_page[CODE_PAGES]; /* code.c: traced walks */
 	bool code_stale; /* code.c: mappings of code may have changed */
 	u32 n_stale;
 	gfn_t stale[16];
@@ -145,6 +154,8 @@ void world_switch(struct vcpu *v);
 /* code.c */
 extern const struct bt_ops code_bt_ops;
 void code_mapping_changed(struct vcpu *v, gfn_t gfn);
+/* Walks to code may lead elsewhere now: look again at the next fetch. */
+void code_forget_pages(struct vcpu *v);
 /* Apply what code_mapping_changed() has noted; v is canonical. */
 void code_settle(struct vcpu *v);
 
