@@ -13,6 +13,10 @@ static int shadow_mib = 24;
 module_param(shadow_mib, int, 0444);
 MODULE_PARM_DESC(shadow_mib, "Bound on a VM's shadow page tables in MiB");
 
+static bool prefault = true;
+module_param(prefault, bool, 0444);
+MODULE_PARM_DESC(prefault, "Map a hidden fault's neighbours too");
+
 static bool audit;
 module_param(audit, bool, 0444);
 MODULE_PARM_DESC(audit, "Check all structures after every change (slow)");
@@ -55,6 +59,7 @@ int vm_init(struct popf_vm *vm)
 		.host_levels = pgtable_l5_enabled() ? 5 : 4,
 		.host_nx = true,
 		.max_pages = clamp(shadow_mib, 2, 1024) << (20 - PAGE_SHIFT),
+		.prefault = prefault,
 		.audit = audit,
 	};
 	int ret;
