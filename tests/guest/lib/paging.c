@@ -42,6 +42,13 @@ u64 page_alloc(void)
 	return pages_alloc(1, PAGE_SIZE);
 }
 
+/* A monitor may watch these pages: store only what changes. */
+static void clear_entry(u64 *e)
+{
+	if (*e)
+		*(volatile u64 *)e = 0;
+}
+
 /* The boot tables map the low 4 GiB at DIRECT_BASE and 1 GiB at LINK_BASE. */
 static void reset_boot_tables(void)
 {
@@ -49,11 +56,11 @@ static void reset_boot_tables(void)
 
 	for (i = 0; i < 512; i++) {
 		if (i != (DIRECT_BASE >> 39 & 511) && i != 511)
-			boot_pml4[i] = 0;
+			clear_entry(&boot_pml4[i]);
 		if (i >= 4)
-			boot_pdpt[i] = 0;
+			clear_entry(&boot_pdpt[i]);
 		if (i != (LINK_BASE >> 30 & 511))
-			boot_pdpt_high[i] = 0;
+			clear_entry(&boot_pdpt_high[i]);
 	}
 }
 
