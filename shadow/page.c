@@ -330,7 +330,7 @@ void shadow_page_free(struct shadow *s, struct shadow_page *sp)
 }
 
 /* Has hardware gone through this page since the last look? */
-static bool test_and_clear_used(struct shadow *s, struct shadow_page *sp)
+bool shadow_page_test_used(struct shadow *s, struct shadow_page *sp)
 {
 	bool used = false;
 	u32 slot;
@@ -367,7 +367,7 @@ void shadow_reclaim(struct shadow *s, u32 want_free)
 
 		if (!sp->id)
 			break;
-		if (!reclaimable(sp) || test_and_clear_used(s, sp)) {
+		if (!reclaimable(sp) || shadow_page_test_used(s, sp)) {
 			lru_del(s, sp);
 			lru_add(s, sp);
 			continue;

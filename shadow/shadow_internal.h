@@ -240,6 +240,7 @@ struct shadow_page *shadow_page_next(struct shadow *s, struct shadow_page *sp,
 				     u32 gfn);
 void shadow_page_free(struct shadow *s, struct shadow_page *sp);
 void shadow_page_empty(struct shadow *s, struct shadow_page *sp);
+bool shadow_page_test_used(struct shadow *s, struct shadow_page *sp);
 void shadow_page_touch(struct shadow *s, struct shadow_page *sp);
 bool shadow_page_is_table(const struct shadow_page *sp);
 void shadow_page_link(struct shadow *s, struct shadow_page *sp, u32 index,

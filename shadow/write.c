@@ -98,13 +98,31 @@ static bool entry_out_of_reach(struct shadow *s, const struct shadow_page *sp)
 	return !sp->parents && !sp->pinned;
 }
 
-/* Free the pages of a table that has stopped being one. */
+/*
+ * A table that is written again and again without being used in between: one that
+ * has stopped being a table, or that of a process which forks or dies. Keeping it
+ * traced would cost an exit for each of its entries.
+ */
+static bool flooded(struct shadow *s, struct shadow_page *sp)
+{
+	bool reachable = !entry_out_of_reach(s, sp);
+
+	if (reachable && (sp->role.level > 1 || sp->code || sp->pinned))
+		return false;
+	if (++sp->writes <= FLOOD_WRITES)
+		return false;
+	if (!reachable)
+		return true;
+	sp->writes = 0;
+	return !shadow_page_test_used(s, sp);
+}
+
 static void check_flood(struct shadow *s, gfn_t gfn)
 {
 	struct shadow_page *sp = NULL;
 
 	while ((sp = shadow_page_next(s, sp, gfn))) {
-		if (!entry_out_of_reach(s, sp) || ++sp->writes <= FLOOD_WRITES)
+		if (!flooded(s, sp))
 			continue;
 		if (sp->role.half)
 			sp = slot_page(s, sp->parents);
