@@ -7,7 +7,9 @@
  * for the next rising edge of its output.
  *
  * Invariants:
- *  1. The alarm is armed exactly when channel 0 has a rising edge ahead.
+ *  1. The alarm is armed exactly when channel 0 has a rising edge later than
+ *     seen. The clock runs on while this code does, so what is "ahead" is never
+ *     judged by a second look at it: an edge between two looks would be lost.
  *  2. Edges the host was too late for are merged into one; a guest that was
  *     not run for a second does not get a thousand interrupts at once.
  */
@@ -146,7 +148,7 @@ static void arm(struct i8254 *pit)
 	const struct i8254_channel *c = &pit->ch[0];
 	uint64_t edge;
 
-	if (is_running(c) && next_edge(c, elapsed_ticks(pit, c), &edge))
+	if (is_running(c) && next_edge(c, c->seen, &edge))
 		dev_clock_arm(&pit->clock, c->start_ns + ticks_to_ns(edge));
 	else
 		dev_clock_arm(&pit->clock, 0);
@@ -154,15 +156,16 @@ static void arm(struct i8254 *pit)
 
 void i8254_timer(struct i8254 *pit)
 {
-	const struct i8254_channel *c = &pit->ch[0];
-	uint64_t first;
+	struct i8254_channel *c = &pit->ch[0];
+	uint64_t now = elapsed_ticks(pit, c);
+	uint64_t edge;
 
 	if (!is_running(c))
 		return;
-	next_edge(c, 0, &first);
-	if (elapsed_ticks(pit, c) >= first) {
+	if (next_edge(c, c->seen, &edge) && now >= edge) {
 		irq_line_set(&pit->irq, false);
 		irq_line_set(&pit->irq, true);
+		c->seen = now;
 	}
 	arm(pit);
 }
@@ -172,7 +175,7 @@ static void output_changed(struct i8254 *pit, const struct i8254_channel *c)
 {
 	if (c != &pit->ch[0])
 		return;
-	irq_line_set(&pit->irq, channel_out(pit, c));
+	irq_line_set(&pit->irq, c->mode != 0);
 	arm(pit);
 }
 
@@ -188,6 +191,7 @@ static void load(struct i8254 *pit, struct i8254_channel *c, uint16_t val)
 	 * its period; starting it at once differs by less than one period.
 	 */
 	c->start_ns = dev_clock_now(&pit->clock);
+	c->seen = 0;
 	c->loaded = true;
 	c->started = c->mode != 1 && c->mode != 5;
 	output_changed(pit, c);
@@ -315,6 +319,7 @@ static void set_gate(struct i8254 *pit, struct i8254_channel *c, bool gate)
 	 * restarting keeps the state to one time stamp.
 	 */
 	c->start_ns = dev_clock_now(&pit->clock);
+	c->seen = 0;
 	if (c->loaded)
 		c->started = true;
 }

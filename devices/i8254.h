@@ -16,6 +16,7 @@
 
 struct i8254_channel {
 	uint64_t start_ns;	/* when counting began */
+	uint64_t seen;		/* ticks after it up to which edges are done */
 	uint32_t reload;	/* 1..65536 */
 	uint16_t latched;
 	uint8_t latched_status;

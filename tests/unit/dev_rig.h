@@ -19,11 +19,15 @@
 struct fake_clock {
 	uint64_t now;
 	uint64_t armed;		/* deadline, 0: none */
+	uint64_t step;		/* how far each look at the clock moves it */
 };
 
 static inline uint64_t fake_now(void *opaque)
 {
-	return ((struct fake_clock *)opaque)->now;
+	struct fake_clock *c = opaque;
+
+	c->now += c->step;
+	return c->now;
 }
 
 static inline void fake_arm(void *opaque, uint64_t deadline_ns)

@@ -120,6 +120,53 @@ static void early_alarm_is_harmless(void **state)
 	assert_int_not_equal(r.clock.armed, 0);
 }
 
+static void slow_host_never_loses_an_edge(void **state)
+{
+	static const uint8_t modes[] = { 0, 2, 3, 4 };
+	unsigned int i;
+
+	/* the host is preempted longer than the count between any two looks */
+	for (i = 0; i < 4; i++) {
+		struct rig r;
+
+		rig_init(&r);
+		r.clock.step = 3 * MSEC;
+		set(&r, 0, modes[i], 1193);
+		r.irq.rises = 0;
+		assert_int_not_equal(r.clock.armed, 0);
+		i8254_timer(&r.pit);
+		assert_int_equal(r.irq.rises, 1);
+	}
+	/* an early call just before the edge, which passes during the call */
+	for (i = 0; i < 4; i++) {
+		struct rig r;
+
+		rig_init(&r);
+		set(&r, 0, modes[i], 1193);
+		r.irq.rises = 0;
+		r.clock.now = r.clock.armed - 2000;
+		r.clock.step = 1500;
+		i8254_timer(&r.pit);
+		assert_int_not_equal(r.clock.armed, 0);
+		r.clock.now += MSEC;
+		i8254_timer(&r.pit);
+		assert_int_equal(r.irq.rises, 1);
+	}
+}
+
+static void stray_alarm_of_a_periodic_timer_is_harmless(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, 0, 2, 11932);
+	r.irq.rises = 0;
+	assert_true(run_to_alarm(&r));
+	r.clock.now += MSEC;
+	i8254_timer(&r.pit);
+	assert_int_equal(r.irq.rises, 1);
+}
+
 static void reprogramming_disarms_the_old_alarm(void **state)
 {
 	struct rig r;
@@ -265,6 +312,8 @@ int main(void)
 		cmocka_unit_test(late_host_gets_one_interrupt_not_many),
 		cmocka_unit_test(one_shot_modes_fire_once),
 		cmocka_unit_test(early_alarm_is_harmless),
+		cmocka_unit_test(slow_host_never_loses_an_edge),
+		cmocka_unit_test(stray_alarm_of_a_periodic_timer_is_harmless),
 		cmocka_unit_test(reprogramming_disarms_the_old_alarm),
 		cmocka_unit_test(count_falls_with_time),
 		cmocka_unit_test(latch_holds_the_count),
