@@ -12,5 +12,6 @@ $(failalloc-farm)/failalloc.ko: tests/fault/failalloc/failalloc.c tests/fault/fa
 	$(quiet)$(MAKE) -s -C /lib/modules/$(failalloc-release)/build \
 		M=$(abspath $(@D)) CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
-test-needs += $(failalloc-farm)/failalloc.ko
+# test-host-memory boots the Debian guest.
+test-needs += $(failalloc-farm)/failalloc.ko guest
 lab-tests: $(failalloc-farm)/failalloc.ko
