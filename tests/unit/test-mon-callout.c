@@ -455,6 +455,7 @@ static void other_faults_reach_the_guest_unchanged(void **state)
 	expect_fault(VEC_UD, 0);
 	/* Code that cannot be fetched any more: its page fault. */
 	rig_set_pte(RIG_CODE, 0);
+	vcpu_forget_walks(v); /* as the guest's INVLPG does */
 	assert_int_equal(vcpu_user_fault(v, VEC_GP, 0), EMUL_FAULT);
 	expect_fault(VEC_PF, PF_ERR_USER | PF_ERR_FETCH);
 }
