@@ -46,6 +46,7 @@ struct emulator {
 	struct decoded *d; /* current instruction, in cache[] */
 	struct decoded cache[EMUL_CACHE_SIZE];
 	u64 flags_before; /* RFLAGS when the instruction started */
+	u64 rip; /* of the instruction that userland is asked for */
 	struct mmio_access reads[2];
 	u32 n_reads;
 	struct mmio_access writes[2];
@@ -72,6 +73,20 @@ u32 emul_access(const struct vcpu *v, const ZydisDecodedOperand *op);
 /* A stack slot at RSP + delta, by the stack's width. */
 gva_t emul_stack_gva(const struct vcpu *v, s64 delta);
 void emul_stack_add(struct vcpu *v, s64 delta);
+/*
+ * Userland has been asked on behalf of the instruction at RIP; it may have loaded
+ * other registers instead of answering (a reset), then there is nothing to finish.
+ */
+static inline void emul_ask(struct vcpu *v)
+{
+	v->emul->rip = v->regs.rip;
+}
+
+static inline bool emul_superseded(const struct vcpu *v)
+{
+	return v->emul->rip != v->regs.rip;
+}
+
 /* Stop because of an instruction that is known and not handled. */
 enum emul emul_unhandled(struct vcpu *v, const char *where);
 

@@ -53,6 +53,7 @@ static enum emul io_exit(struct vcpu *v, bool in, u16 port, u32 size, u32 count,
 	v->io.size = size;
 	v->io.count = count;
 	v->complete = complete;
+	emul_ask(v);
 	v->stats.io_exits++;
 	return EMUL_USER;
 }
@@ -61,6 +62,8 @@ static enum emul simple_done(struct vcpu *v)
 {
 	u64 val = 0;
 
+	if (emul_superseded(v))
+		return EMUL_DONE;
 	if (v->io.in) {
 		memcpy(&val, v->pio_data, v->io.size);
 		reg_write(&v->regs.gpr[GPR_RAX], val, v->io.size);
@@ -118,14 +121,17 @@ static enum emul string_commit(struct vcpu *v)
 
 static enum emul outs_done(struct vcpu *v)
 {
-	return string_commit(v);
+	return emul_superseded(v) ? EMUL_DONE : string_commit(v);
 }
 
 static enum emul ins_done(struct vcpu *v)
 {
-	int ret = vcpu_write(v, v->io.gpa, v->pio_data, v->io.size * v->io.count,
-			     access_cpl(v));
+	int ret;
 
+	if (emul_superseded(v))
+		return EMUL_DONE;
+	ret = vcpu_write(v, v->io.gpa, v->pio_data, v->io.size * v->io.count,
+			 access_cpl(v));
 	if (ret == -ENXIO)
 		return vcpu_stop(v, "INS to MMIO is not supported");
 	return ret ? EMUL_FAULT : string_commit(v);

@@ -82,6 +82,8 @@ static enum emul read_answered(struct vcpu *v)
 	struct mmio_access *a = &e->reads[e->n_reads - 1];
 	u32 n = piece(a);
 
+	if (emul_superseded(v))
+		return EMUL_DONE;
 	memcpy(a->data + a->done, v->run->mmio.data, n);
 	a->done += n;
 	if (a->done < a->len)
@@ -112,6 +114,7 @@ static enum emul mmio_read(struct vcpu *v, gpa_t gpa, u8 *buf, u32 len)
 	a->gpa = gpa;
 	a->len = len;
 	a->done = 0;
+	emul_ask(v);
 	return mmio_exit(v, a, false, read_answered);
 }
 

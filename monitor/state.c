@@ -247,8 +247,11 @@ void vcpu_get_kvm_events(struct vcpu *v, struct kvm_vcpu_events *e)
 		e->exception.nr = v->exc.vector;
 		e->exception.has_error_code = v->exc.has_error;
 		e->exception.error_code = v->exc.error;
+		/* What delivery loads into CR2 or ORs into DR6. */
 		if (v->exc.vector == VEC_PF)
 			e->exception_payload = v->exc.cr2;
+		else if (v->exc.vector == VEC_DB)
+			e->exception_payload = v->exc.dr6;
 	}
 	if (v->user_irq >= 0) {
 		e->interrupt.injected = 1;
@@ -281,6 +284,8 @@ int vcpu_set_kvm_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 		v->exc.has_error = e->exception.has_error_code;
 		v->exc.error = e->exception.error_code;
 		v->exc.cr2 = e->exception_payload ? e->exception_payload : v->cr2;
+		if (e->exception.nr == VEC_DB)
+			v->exc.dr6 = e->exception_payload & DR6_WRITABLE;
 	}
 	v->user_irq = e->interrupt.injected ? e->interrupt.nr : -1;
 	if (e->flags & KVM_VCPUEVENT_VALID_SHADOW)

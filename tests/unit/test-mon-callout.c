@@ -361,6 +361,30 @@ static void in_and_out(void **state)
 	assert_int_equal(g[GPR_RAX], 0xa1b22211);
 }
 
+static void registers_loaded_during_an_exit_win(void **state)
+{
+	struct vcpu *v = &rig->v;
+	u64 *g = v->regs.gpr;
+
+	g[GPR_RDX] = 0xcf9;
+	assert_int_equal(callout(0xee), EMUL_USER);
+	v->regs.rip = 0xfff0; /* userland resets the machine */
+	g[GPR_RAX] = 5;
+	assert_int_equal(v->complete(v), EMUL_DONE);
+	assert_int_equal(v->regs.rip, 0xfff0);
+	assert_int_equal(callout(0xed), EMUL_USER);
+	v->regs.rip = 0xfff0;
+	assert_int_equal(v->complete(v), EMUL_DONE);
+	assert_int_equal(g[GPR_RAX], 5);
+	g[GPR_RBX] = RIG_MMIO;
+	rig_code("\x48\x8b\x03", 3);
+	assert_int_equal(vcpu_emulate_memory(v), EMUL_USER);
+	v->regs.rip = 0xfff0;
+	assert_int_equal(v->complete(v), EMUL_DONE);
+	assert_int_equal(v->regs.rip, 0xfff0);
+	assert_int_equal(g[GPR_RAX], 5);
+}
+
 static void user_port_access_follows_iopl_and_the_bitmap(void **state)
 {
 	struct vcpu *v = &rig->v;
@@ -503,6 +527,7 @@ int main(void)
 		T(hypercalls_are_not_implemented),
 		T(traps_of_int3_and_icebp),
 		T(in_and_out),
+		T(registers_loaded_during_an_exit_win),
 		T(user_port_access_follows_iopl_and_the_bitmap),
 		T(rep_outs_stops_at_the_page_and_goes_on),
 		T(rep_ins_writes_memory_when_answered),
