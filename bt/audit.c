@@ -6,8 +6,8 @@
  *  1. A unit's TUs ascend without overlap.
  *  2. A live TU is in the hash, and the hash holds live TUs only.
  *  3. A live TU is on the list of each page it covers, and counted.
- *  4. A linked exit's code leads to its target's entry and it is on the target's
- *     list; an unlinked one leads to its int3.
+ *  4. A linked exit's code leads to a boundary of its target and it is on the
+ *     target's list; an unlinked one leads to its int3 and waits.
  *  5. A dead TU has no links and starts with an int3.
  *  6. Every entry of the indirect table starts a chain of pads of live TUs with
  *     that index whose code agrees, and every live TU with a pad is in one.
@@ -37,42 +37,51 @@ static u32 rel_target(struct bt *bt, u32 at)
 	return at + 4 + rel;
 }
 
+static bool on_list(const struct tu_exit *x)
+{
+	const struct tu_exit *p = x->to->in;
+
+	while (p && p != x)
+		p = p->next;
+	return p;
+}
+
 static void audit_exit(struct audit *a, const struct tu_exit *x)
 {
 	struct bt *bt = a->bt;
-	u32 site = x->base + x->site, stub = x->base + x->stub;
-	const struct tu_exit *p;
-	u32 want;
+	u32 site = x->base + x->site, stub = x->base + x->stub, leads;
 
 	if (x->kind != BT_EXIT_DIRECT)
 		return;
-	want = x->to ? x->to->off + x->to->entry : stub;
-	if (x->form == FORM_JCC) {
-		if (rel_target(bt, site + 2) != want)
-			offence(a, 4, "jcc leads elsewhere", site);
-	} else if (x->to) {
-		if (*off_to_host(bt, site) != 0xe9 ||
-		    rel_target(bt, site + 1) != want)
-			offence(a, 4, "jmp leads elsewhere", site);
-	} else if (*off_to_host(bt, site) != 0xcc) {
-		offence(a, 4, "unlinked site is no int3", site);
-	}
-	if (!x->to)
+	if (x->form == FORM_JCC)
+		leads = rel_target(bt, site + 2);
+	else if (*off_to_host(bt, site) == 0xe9)
+		leads = rel_target(bt, site + 1);
+	else
+		leads = *off_to_host(bt, site) == 0xcc ? stub : 0;
+	if (!x->to) {
+		if (leads != stub || *off_to_host(bt, stub) != 0xcc)
+			offence(a, 4, "waiting exit leads elsewhere", site);
+		if (!is_waiting(bt, x))
+			offence(a, 4, "exit neither linked nor waiting", site);
 		return;
+	}
 	if (x->to->dead)
 		offence(a, 4, "link to a dead TU", site);
-	for (p = x->to->in; p && p != x; p = p->next)
-		;
-	if (!p)
+	else if ((x->target != x->to->gpc ||
+		  leads != x->to->off + x->to->entry) &&
+		 !is_boundary(x->to, leads, x->target))
+		offence(a, 4, "link leads elsewhere", site);
+	if (!on_list(x))
 		offence(a, 4, "link without back-link", site);
 }
 
 static bool on_page(const struct tu *tu, u32 n)
 {
-	const struct tu *p = tu->page[n].cp->tus;
+	const struct tu *p = tu->cp[n]->tus;
 
 	while (p && p != tu)
-		p = tu_page_next(tu->page[n].cp, p);
+		p = tu_page_next(tu->cp[n], p);
 	return p;
 }
 
@@ -98,10 +107,10 @@ static void audit_tu(struct audit *a, struct tu *tu)
 	if (tu_lookup(a->bt, tu->gpc, tu->mode) != tu)
 		offence(a, 2, "live TU not in the hash", tu->gpc);
 	for (i = 0; i < 2; i++) {
-		if (tu->page[i].cp && !on_page(tu, i))
+		if (tu->cp[i] && !on_page(tu, i))
 			offence(a, 3, "live TU not on its page", tu->gpc);
 	}
-	if (!tu->page[0].cp)
+	if (!tu->cp[0])
 		offence(a, 3, "live TU without a page", tu->gpc);
 }
 
@@ -182,12 +191,28 @@ static void audit_ibl(struct audit *a)
 				offence(a, 6, "pad of a dead TU", i);
 			if ((tu->gpc & (WINDOW_IBL_ENTRIES - 1)) != i)
 				offence(a, 6, "pad in the wrong chain", i);
-			if (rel_target(bt, tu->pad_site + 1) != want)
+			if (rel_target(bt, pad_site(tu) + 1) != want)
 				offence(a, 6, "pad leads elsewhere", i);
 		}
 	}
 	if (n != a->pads)
 		offence(a, 6, "pads outside the chains", a->pads);
+}
+
+static void audit_waiting(struct audit *a)
+{
+	struct bt *bt = a->bt;
+	const struct tu_exit *x;
+	const struct tu *tu;
+	u32 i;
+
+	for (i = 0; i <= bt->hash_mask; i++) {
+		for (x = bt->wait[i]; x; x = x->next) {
+			tu = cache_find(bt, x->base);
+			if (!tu || tu->dead || x->to)
+				offence(a, 4, "odd exit waits", x->base);
+		}
+	}
 }
 
 bool bt_audit(struct bt *bt)
@@ -198,6 +223,7 @@ bool bt_audit(struct bt *bt)
 	audit_units(&a);
 	audit_pages(&a);
 	audit_ibl(&a);
+	audit_waiting(&a);
 	env_bug_on(a.bad);
 	return !a.bad;
 }

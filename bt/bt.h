@@ -37,6 +37,8 @@
 #define BT_TU_EXITS_STOP 64
 #define BT_UNITS 8
 #define BT_INSN_MAX 15
+/* TUs translated on top of the one asked for, at most. */
+#define BT_AHEAD 8u
 
 #define BT_CPAGE_BUCKETS 4096u
 
@@ -120,61 +122,63 @@ struct rec_iter {
 
 enum exit_form { FORM_INT3, FORM_JMP, FORM_JCC };
 
-/* One int3 of a TU and, for direct branches, the site that leads to it. */
+/*
+ * One int3 of a TU and, for direct branches, the site that leads to it. A direct
+ * exit is either linked (to, on its target's list in) or waits for its target to
+ * be translated (on the list of its bucket in wait[]).
+ */
 struct tu_exit {
-	u32 base; /* TC offset of the TU */
-	u16 stub; /* the int3, relative to base */
-	u16 site; /* FORM_JMP: == stub; FORM_JCC: the jcc */
-	u8 kind; /* enum bt_exit_kind */
-	u8 form; /* enum exit_form */
-	u8 len; /* CALLOUT, UD: length of insn */
-	u8 indirect; /* STEP */
 	union {
 		struct {
 			gva_t target; /* DIRECT, IRQ, STEP: gpc */
-			struct tu *to; /* linked to, or NULL */
-			struct tu_exit *next; /* in to->in */
-			struct tu_exit **pprev;
+			struct tu *to; /* linked to, or NULL: waiting */
+			struct tu_exit *next; /* of to->in or of the bucket */
 		};
 		struct {
 			gva_t gpc; /* CALLOUT, UD */
 			u8 insn[BT_INSN_MAX];
+			u8 len;
 		};
 	};
+	u32 base; /* TC offset of the TU */
+	u32 stub : 12; /* the int3, relative to base */
+	u32 site : 12; /* FORM_JMP: == stub; FORM_JCC: the jcc */
+	u32 kind : 3; /* enum bt_exit_kind */
+	u32 form : 2; /* enum exit_form */
+	u32 indirect : 1; /* STEP */
+	u32 mode : 2; /* of the TU */
 };
 
 struct cpage;
-
-/* A TU's membership in one code page. */
-struct tu_page {
-	struct cpage *cp;
-	struct tu *next;
-	struct tu **pprev;
-};
 
 enum tu_kind { TU_CODE, TU_PAD };
 
 struct tu {
 	gva_t gpc;
 	struct tu *hash_next;
-	struct tu_page page[2];
-	struct tu_exit *in; /* links to this TU */
+	struct cpage *cp[2]; /* the pages it covers; [1] is rare */
+	struct tu *page_next[2]; /* on the lists of cp[] */
+	union {
+		struct tu_exit *in; /* links to this TU */
+		struct tu *owner; /* TU_PAD: whose pad; NULL: unlinked */
+	};
 	struct tu *pad_next; /* next pad of the same table index */
-	struct tu *owner; /* TU_PAD: whose pad; NULL when unlinked */
 	u32 off; /* of its first byte */
 	u32 pad; /* TC offset of its pad, 0: none */
-	u32 pad_site; /* of the jmp to the next pad */
 	u16 len; /* host bytes */
-	u16 entry; /* of the guest code's start, relative to off */
 	u16 glen; /* guest bytes */
 	u16 rec_len;
+	u8 entry; /* of the guest code's start, relative to off */
+	u8 nexit;
 	u8 kind;
 	u8 mode;
 	u8 dead;
-	u8 nexit;
 	struct tu_exit exit[];
 	/* rec_len bytes of packed records follow the exits */
 };
+
+static_assert(sizeof(struct tu_exit) == 32, "exits are many: keep them small");
+static_assert(BT_TU_BYTES <= 1 << 12, "12 bits hold an offset into a TU");
 
 /* A guest page as code: one (gva page, gfn) pair. */
 struct cpage {
@@ -200,6 +204,12 @@ struct unit {
 	u32 ntu;
 };
 
+/* What will most likely run soon. */
+struct bt_ahead {
+	gva_t gpc;
+	bool pad;
+};
+
 /* The translation under way. */
 struct bt_trans {
 	gva_t gpc; /* of the TU */
@@ -208,17 +218,17 @@ struct bt_trans {
 	u32 off; /* TC offset of the TU */
 	u8 *code; /* where it is put together: bt->code */
 	u32 n; /* bytes emitted */
-	u32 nrec, nexit;
+	u32 nrec, nexit, packed;
 	u32 ninsn;
 	bool overflow; /* sticky */
 	bool fail; /* something cannot be encoded: our bug */
 	bool shadow; /* the previous instruction was STI */
 	bool done;
+	bool ahead; /* nobody has asked for it: give up rather than fault */
 	gfn_t gfn[2];
 	u32 fetched; /* bytes in buf, from gpc on */
 	u32 limit; /* bytes up to the end of the first page, at most buf */
 	u32 entry; /* offset of the guest code's start, behind a pad */
-	u32 pad_site; /* offset of the pad's jmp, if there is a pad */
 	u8 buf[512];
 };
 
@@ -235,13 +245,17 @@ struct bt {
 	u32 unit_size, arena_size, max_tus;
 
 	struct tu **hash;
-	u32 hash_mask;
+	struct tu_exit **wait; /* by target: exits that wait for it */
+	u32 hash_mask; /* of both */
 	struct cpage *by_gva[BT_CPAGE_BUCKETS];
 	struct cpage *by_gfn[BT_CPAGE_BUCKETS];
 	struct cpage *empty;
 	u64 top_slots[8];
 	u32 top_count[512];
 
+	struct tu self; /* stands for the TU under way */
+	struct bt_ahead ahead[BT_AHEAD];
+	u32 nahead;
 	u32 bounce_end; /* offset of the bounce's int3; 0: none */
 	struct bt_stats stats;
 
@@ -322,6 +336,7 @@ bool rip_far(const struct bt *bt, u32 len, gva_t ea);
 
 /* translate_branch.c */
 void emit_goto(struct bt *bt, gva_t target);
+void emit_jcc_stubs(struct bt *bt);
 void translate_jmp(struct bt *bt);
 void translate_jcc(struct bt *bt);
 void translate_loop(struct bt *bt);
@@ -342,8 +357,13 @@ void translate_push_sreg(struct bt *bt);
 void translate_rdtsc(struct bt *bt, bool with_aux);
 void translate_rdpid(struct bt *bt);
 
+/* ahead.c */
+void ahead_add(struct bt *bt, gva_t gpc, bool pad);
+void ahead_run(struct bt *bt, u32 mode);
+
 /* recover.c */
-tpc_t tu_tpc(const struct bt *bt, const struct tu *tu);
+bool find_place(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off);
+bool is_boundary(const struct tu *tu, u32 off, gva_t gpc);
 
 /* cache.c */
 int cache_init(struct bt *bt);
@@ -357,17 +377,23 @@ void cache_flush(struct bt *bt);
 /* tu.c */
 u32 tu_hash(const struct bt *bt, gva_t gpc, u32 mode);
 struct tu *tu_lookup(struct bt *bt, gva_t gpc, u32 mode);
-int tu_insert(struct bt *bt, struct tu *tu, const gfn_t *gfn);
+int tu_pages(struct bt *bt, gva_t gpc, const gfn_t *gfn, struct cpage **cp);
+void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp);
 void tu_kill(struct bt *bt, struct tu *tu);
-int cpage_prepare(struct bt *bt, gva_t page, gfn_t gfn);
-struct cpage *cpage_find(struct bt *bt, gva_t page, gfn_t gfn);
-void cpage_reap(struct bt *bt);
-u32 tu_page_bucket(u64 address);
 struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu);
+u32 tu_page_bucket(u64 address);
+bool page_has_code(const struct bt *bt, gva_t page);
+void cpage_reap(struct bt *bt);
 
 /* chain.c */
-void link_set(struct bt *bt, struct tu_exit *x, struct tu *to);
+void link_set(struct bt *bt, struct tu_exit *x, struct tu *to, u32 off);
 void link_clear(struct bt *bt, struct tu_exit *x);
+void wait_add(struct bt *bt, struct tu_exit *x);
+void wait_del(struct bt *bt, struct tu_exit *x);
+void link_in_buffer(struct bt *bt);
+void link_adopt(struct bt *bt, struct tu *tu);
+void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off);
+bool is_waiting(struct bt *bt, const struct tu_exit *x);
 
 /* ibl.c */
 void ibl_init(struct bt *bt);
@@ -376,5 +402,6 @@ int pad_create(struct bt *bt, struct tu *tu);
 void pad_link(struct bt *bt, struct tu *tu);
 void pad_unlink(struct bt *bt, struct tu *tu);
 struct tu *pad_owner(struct bt *bt, tpc_t tpc);
+u32 pad_site(const struct tu *tu);
 
 #endif

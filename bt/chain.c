@@ -1,48 +1,173 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Links between TUs: a direct branch patched to jump to its target's code.
+ * Links between TUs: a direct branch patched to jump to its target's code, the
+ * start of a TU or an instruction boundary inside one.
  *
- * Invariant: an exit with .to set is on .to's list and its site leads to .to's
- * entry; an exit without leads to its int3.
+ * Links are made as soon as both ends exist: a new TU's exits to what is there
+ * already, and the exits that have waited for any of its instructions. So an exit
+ * to the monitor means that the target has not been translated.
+ *
+ * Invariant: of a live TU's direct exits, one with .to set is on .to's list and
+ * its site leads to a boundary of .to that stands for the target; one without is
+ * on the waiting list of its target and its site leads to its int3.
  */
 #include "bt.h"
 
-static void site_patch(struct bt *bt, const struct tu_exit *x, u32 to)
+/*
+ * One aligned-or-not store of eight bytes: every store to code that has run is
+ * slow. The bytes behind the site stay as they are; a unit never ends less than
+ * that behind a site.
+ */
+static void site_write(u8 *at, const u8 *bytes, u32 n)
 {
-	u8 *site = off_to_host(bt, x->base + x->site);
-	u32 len = x->form == FORM_JCC ? 6 : 5;
-	u32 rel = to - (x->base + x->site + len);
+	u64 word, old;
 
-	memcpy(site + len - 4, &rel, 4);
-	if (x->form == FORM_JMP)
-		*site = 0xe9;
+	memcpy(&old, at, 8);
+	word = old;
+	memcpy(&word, bytes, n);
+	if (word != old)
+		memcpy(at, &word, 8);
 }
 
-/* Link x, which must be unlinked, to the live TU `to`. */
-void link_set(struct bt *bt, struct tu_exit *x, struct tu *to)
+/* Have the code of x, at `code`, jump to TC offset to. */
+static void site_patch(u8 *code, const struct tu_exit *x, u32 to)
+{
+	u32 len = x->form == FORM_JCC ? 6 : 5;
+	u32 rel = to - (x->base + x->site + len);
+	u8 jmp[5] = { 0xe9 };
+
+	memcpy(jmp + 1, &rel, 4);
+	if (x->form == FORM_JMP)
+		site_write(code, jmp, 5);
+	else
+		site_write(code + len - 4, jmp + 1, 4);
+}
+
+/* Link x, which must be on no list, to TC offset off inside the live TU `to`. */
+void link_set(struct bt *bt, struct tu_exit *x, struct tu *to, u32 off)
 {
 	x->to = to;
 	x->next = to->in;
-	if (x->next)
-		x->next->pprev = &x->next;
-	x->pprev = &to->in;
 	to->in = x;
-	site_patch(bt, x, to->off + to->entry);
+	site_patch(off_to_host(bt, x->base + x->site), x, off);
 	bt->stats.chains++;
 }
 
-/* Undo link_set(). */
+/* Undo link_set(): x is on no list afterwards. */
 void link_clear(struct bt *bt, struct tu_exit *x)
 {
-	*x->pprev = x->next;
-	if (x->next)
-		x->next->pprev = x->pprev;
+	struct tu_exit **p = &x->to->in;
+
+	while (*p != x)
+		p = &(*p)->next;
+	*p = x->next;
 	x->to = NULL;
 	x->next = NULL;
-	x->pprev = NULL;
 	if (x->form == FORM_JMP)
 		*off_to_host(bt, x->base + x->site) = 0xcc;
 	else
-		site_patch(bt, x, x->base + x->stub);
+		site_patch(off_to_host(bt, x->base + x->site), x,
+			   x->base + x->stub);
 	bt->stats.unchains++;
+}
+
+/* Have x wait for its target. */
+void wait_add(struct bt *bt, struct tu_exit *x)
+{
+	struct tu_exit **head = &bt->wait[tu_hash(bt, x->target, x->mode)];
+
+	x->next = *head;
+	*head = x;
+}
+
+void wait_del(struct bt *bt, struct tu_exit *x)
+{
+	struct tu_exit **p = &bt->wait[tu_hash(bt, x->target, x->mode)];
+
+	while (*p != x)
+		p = &(*p)->next;
+	*p = x->next;
+	x->next = NULL;
+}
+
+bool is_waiting(struct bt *bt, const struct tu_exit *x)
+{
+	const struct tu_exit *p = bt->wait[tu_hash(bt, x->target, x->mode)];
+
+	while (p && p != x)
+		p = p->next;
+	return p;
+}
+
+/* Link the exits that wait for gpc to off inside tu. */
+void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off)
+{
+	struct tu_exit **p = &bt->wait[tu_hash(bt, gpc, tu->mode)], *x;
+
+	while ((x = *p)) {
+		if (x->target != gpc || x->mode != tu->mode) {
+			p = &x->next;
+			continue;
+		}
+		*p = x->next;
+		link_set(bt, x, tu, off);
+	}
+}
+
+/* Where instruction gpc starts in the TU under way, as a TC offset; 0: nowhere. */
+static u32 find_in_buffer(const struct bt *bt, gva_t gpc)
+{
+	s64 goff = (s64)(gpc - bt->t.gpc);
+	u32 i;
+
+	for (i = 0; i < bt->t.nrec; i++) {
+		if (bt->rec[i].flags == REC_BOUNDARY && bt->rec[i].goff == goff)
+			return bt->t.off + bt->rec[i].toff;
+	}
+	return 0;
+}
+
+/*
+ * While the new TU is still in the buffer: lead its exits to what is there, and
+ * note whose they are in .to, which is bt->self for the TU's own.
+ */
+void link_in_buffer(struct bt *bt)
+{
+	struct tu_exit *x;
+	u32 i, off;
+
+	for (i = 0; i < bt->t.nexit; i++) {
+		x = &bt->exit[i];
+		if (x->kind != BT_EXIT_DIRECT)
+			continue;
+		off = find_in_buffer(bt, x->target);
+		if (off)
+			x->to = &bt->self;
+		else if (!find_place(bt, x->target, bt->t.mode, &x->to, &off))
+			x->to = NULL;
+		if (x->to)
+			site_patch(bt->t.code + x->site, x, off);
+	}
+}
+
+/* The TU has been made: put its exits where .to says. */
+void link_adopt(struct bt *bt, struct tu *tu)
+{
+	struct tu_exit *x;
+	u32 i;
+
+	for (i = 0; i < tu->nexit; i++) {
+		x = &tu->exit[i];
+		if (x->kind != BT_EXIT_DIRECT)
+			continue;
+		if (!x->to) {
+			wait_add(bt, x);
+			continue;
+		}
+		if (x->to == &bt->self)
+			x->to = tu;
+		x->next = x->to->in;
+		x->to->in = x;
+		bt->stats.chains++;
+	}
 }

@@ -35,6 +35,7 @@ struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
 	while (buckets < cfg->tc_size / 128)
 		buckets *= 2;
 	bt->hash = env_zalloc(buckets * sizeof(*bt->hash));
+	bt->wait = env_zalloc(buckets * sizeof(*bt->wait));
 	bt->hash_mask = buckets - 1;
 	bt->cfg = *cfg;
 	bt->ops = ops;
@@ -42,7 +43,7 @@ struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
 	bt->page_abs = (u32)cfg->window + WINDOW_VCPU_OFF;
 	bt->table_abs = (u32)cfg->window + WINDOW_IBL_TPC_OFF;
 	bt->tc_base = cfg->window + WINDOW_TC_OFF;
-	if (!bt->hash || cache_init(bt) ||
+	if (!bt->hash || !bt->wait || cache_init(bt) ||
 	    ZYAN_FAILED(ZydisDecoderInit(&bt->decoder,
 					 ZYDIS_MACHINE_MODE_LONG_64,
 					 ZYDIS_STACK_WIDTH_64))) {
@@ -60,26 +61,12 @@ void bt_destroy(struct bt *bt)
 {
 	if (!bt)
 		return;
-	if (bt->hash)
+	if (bt->hash && bt->wait)
 		cache_flush(bt);
 	cache_exit(bt);
 	env_free(bt->hash);
+	env_free(bt->wait);
 	env_free(bt);
-}
-
-static int enter_exact(struct bt *bt, gva_t gpc, u32 mode, struct tu **out)
-{
-	int ret;
-
-	bt->stats.lookups++;
-	*out = tu_lookup(bt, gpc, mode);
-	if (*out) {
-		bt->stats.lookup_hits++;
-		return 0;
-	}
-	ret = translate(bt, gpc, mode, false, out);
-	cpage_reap(bt);
-	return ret;
 }
 
 static void audit(struct bt *bt)
@@ -88,61 +75,40 @@ static void audit(struct bt *bt)
 		bt_audit(bt);
 }
 
-int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
+/* Translate gpc, and what follows from it. */
+static int enter_new(struct bt *bt, gva_t gpc, u32 mode, bool pad, tpc_t *tpc)
 {
 	struct tu *tu;
 	int ret;
 
-	if (!bt_find(bt, gpc, mode, tpc))
-		return 0;
-	ret = translate(bt, gpc, mode, false, &tu);
+	bt->nahead = 0;
+	bt->t.ahead = false;
+	ret = translate(bt, gpc, mode, pad, &tu);
+	if (!ret) {
+		/* The TU is in the unit being filled: it outlives this. */
+		*tpc = off_to_tpc(bt, tu->off + tu->entry);
+		ahead_run(bt, mode);
+	}
 	cpage_reap(bt);
 	audit(bt);
-	if (ret)
-		return ret;
-	*tpc = tu_tpc(bt, tu);
-	return 0;
+	return ret;
 }
 
-/* The still valid and unlinked exit that a link token stands for, or NULL. */
-static struct tu_exit *link_resolve(struct bt *bt, const struct bt_exit *exit)
+int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 {
-	uintptr_t token = (uintptr_t)exit->link;
-	struct tu *tu;
-	u32 i;
-
-	if (!token || token > bt->cfg.tc_size)
-		return NULL;
-	tu = cache_find(bt, (u32)token - 1);
-	if (!tu || tu->dead || tu->kind != TU_CODE || tu->mode != exit->mode)
-		return NULL;
-	for (i = 0; i < tu->nexit; i++) {
-		struct tu_exit *x = &tu->exit[i];
-
-		if (x->kind == BT_EXIT_DIRECT && !x->to &&
-		    x->base + x->stub == token - 1 &&
-		    x->target == exit->target)
-			return x;
-	}
-	return NULL;
+	if (!bt_find(bt, gpc, mode, tpc))
+		return 0;
+	return enter_new(bt, gpc, mode, false, tpc);
 }
 
+/*
+ * The exit that led here has been waiting for its target, so translating that
+ * links it. When the target is there already, the exit is of a TU that has been
+ * dropped meanwhile: nothing to link.
+ */
 int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
 {
-	struct tu_exit *x;
-	struct tu *to;
-	int ret;
-
-	ret = enter_exact(bt, exit->target, exit->mode, &to);
-	if (ret)
-		return ret;
-	/* Translating may have evicted the branch. */
-	x = link_resolve(bt, exit);
-	if (x)
-		link_set(bt, x, to);
-	audit(bt);
-	*tpc = tu_tpc(bt, to);
-	return 0;
+	return bt_enter(bt, exit->target, exit->mode, tpc);
 }
 
 int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
@@ -160,13 +126,11 @@ int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
 			ret = pad_create(bt, tu);
 	}
 	if (!tu || ret == -EAGAIN)
-		ret = translate(bt, target, mode, true, &tu);
+		return enter_new(bt, target, mode, true, tpc);
 	cpage_reap(bt);
 	audit(bt);
-	if (ret)
-		return ret;
-	*tpc = tu_tpc(bt, tu);
-	return 0;
+	*tpc = off_to_tpc(bt, tu->off + tu->entry);
+	return ret;
 }
 
 void bt_flush(struct bt *bt)

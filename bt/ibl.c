@@ -17,6 +17,9 @@
  */
 #include "emit.h"
 
+#define PAD_SITE_NEAR 17u
+#define PAD_SITE_FAR 40u
+
 static u32 pad_index(gva_t gpc)
 {
 	return (u32)gpc & (WINDOW_IBL_ENTRIES - 1);
@@ -30,34 +33,10 @@ void ibl_init(struct bt *bt)
 		bt->cfg.ibl_tpc[i] = off_to_tpc(bt, FIXED_MISS);
 }
 
-/* Emit a pad for gpc; its unlinked jmp leads to the miss stub. */
-void pad_emit(struct bt *bt, gva_t gpc)
+/* Where the jmp to the next pad is, a TC offset. */
+u32 pad_site(const struct tu *tu)
 {
-	struct bt_trans *t = &bt->t;
-	u32 ok;
-
-	rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
-	emit_load64(bt, RCX, VP(bt, ibl_target));
-	if (fits_s32(-gpc)) {
-		/* lea rcx, [rcx - gpc] */
-		emit2x(bt, 0x48, 0x8d);
-		emit1(bt, 0x89);
-		emit4(bt, (u32)-gpc);
-	} else {
-		emit_spill(bt, RAX);
-		rec_add(bt, gpc, 1u << RCX | 1u << RAX, REC_INDIRECT);
-		emit_mov_imm(bt, RAX, -gpc);
-		/* lea rcx, [rcx + rax] */
-		emit2x(bt, 0x48, 0x8d);
-		emit2x(bt, 0x0c, 0x01);
-		emit_unspill(bt, RAX);
-		rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
-	}
-	ok = emit_jrcxz(bt);
-	t->pad_site = t->n;
-	emit_jmp_off(bt, FIXED_MISS);
-	emit_patch8(bt, ok);
-	emit_unspill(bt, RCX);
+	return tu->pad + (fits_s32(-tu->gpc) ? PAD_SITE_NEAR : PAD_SITE_FAR);
 }
 
 /* The TU whose pad starts at tpc; NULL for the miss stub. */
@@ -74,12 +53,46 @@ struct tu *pad_owner(struct bt *bt, tpc_t tpc)
 	return tu->kind == TU_PAD ? tu->owner : tu;
 }
 
+/* Emit a pad for gpc; its jmp leads to the present head of the chain. */
+void pad_emit(struct bt *bt, gva_t gpc)
+{
+	struct tu *head;
+	u32 ok;
+
+	rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
+	emit_load64(bt, RCX, VP(bt, ibl_target));
+	if (fits_s32(-gpc)) {
+		/* lea rcx, [rcx - gpc] */
+		emit2x(bt, 0x48, 0x8d);
+		emit1(bt, 0x89);
+		emit4(bt, (u32)-gpc);
+	} else {
+		emit_spill(bt, RAX);
+		rec_add(bt, gpc, 1u << RCX | 1u << RAX, REC_INDIRECT);
+		/* mov rax, imm64, of one length whatever the value */
+		emit2x(bt, 0x48, 0xb8);
+		emit8(bt, -gpc);
+		/* lea rcx, [rcx + rax] */
+		emit2x(bt, 0x48, 0x8d);
+		emit2x(bt, 0x0c, 0x01);
+		emit_unspill(bt, RAX);
+		rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
+	}
+	ok = emit_jrcxz(bt);
+	head = pad_owner(bt, bt->cfg.ibl_tpc[pad_index(gpc)]);
+	emit_jmp_off(bt, head ? head->pad : FIXED_MISS);
+	emit_patch8(bt, ok);
+	emit_unspill(bt, RCX);
+}
+
 static void pad_patch(struct bt *bt, const struct tu *tu)
 {
 	u32 to = tu->pad_next ? tu->pad_next->pad : FIXED_MISS;
-	u32 rel = to - (tu->pad_site + 5);
+	u32 rel = to - (pad_site(tu) + 5);
 
-	memcpy(off_to_host(bt, tu->pad_site + 1), &rel, 4);
+	/* Stores to code that has run are slow: do without if it is right. */
+	if (memcmp(off_to_host(bt, pad_site(tu) + 1), &rel, 4))
+		memcpy(off_to_host(bt, pad_site(tu) + 1), &rel, 4);
 }
 
 /* Put the TU's pad, already emitted, at the head of its chain. */
@@ -151,7 +164,6 @@ int pad_create(struct bt *bt, struct tu *tu)
 	pad->gpc = tu->gpc;
 	pad->owner = tu;
 	tu->pad = off;
-	tu->pad_site = off + t->pad_site;
 	pad_link(bt, tu);
 	return 0;
 }

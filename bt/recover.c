@@ -7,11 +7,6 @@
 
 #define MISS_INT3 (FIXED_MISS + 8u)
 
-tpc_t tu_tpc(const struct bt *bt, const struct tu *tu)
-{
-	return off_to_tpc(bt, tu->off + tu->entry);
-}
-
 static bool tpc_to_off(const struct bt *bt, tpc_t tpc, u32 *off)
 {
 	u64 o = tpc - bt->tc_base;
@@ -40,7 +35,7 @@ static void exit_fill(struct bt_exit *out, const struct tu *tu,
 	case BT_EXIT_DIRECT:
 		out->target = x->target;
 		out->gpc = x->target;
-		out->link = (void *)(uintptr_t)(x->base + x->stub + 1u);
+		out->link = (void *)(uintptr_t)(x->base + x->stub + 1ul);
 		break;
 	case BT_EXIT_CALLOUT:
 	case BT_EXIT_UD:
@@ -139,35 +134,70 @@ int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out)
 	return 0;
 }
 
-/* The tpc of instruction gpc inside tu, which covers it. */
-static bool find_in_tu(const struct bt *bt, const struct tu *tu, gva_t gpc,
-		       tpc_t *tpc)
+/* Where instruction gpc starts inside tu, as a TC offset; 0: nowhere. */
+static u32 find_in_tu(const struct tu *tu, gva_t gpc)
 {
 	s64 goff = (s64)(gpc - tu->gpc);
 	struct rec_iter it;
 
 	rec_iter_init(&it, tu);
 	while (rec_iter_next(&it)) {
-		if (it.rec.flags == REC_BOUNDARY && it.rec.goff == goff) {
-			*tpc = off_to_tpc(bt, tu->off + it.rec.toff);
-			return true;
-		}
+		if (it.rec.flags == REC_BOUNDARY && it.rec.goff == goff)
+			return tu->off + it.rec.toff;
+	}
+	return 0;
+}
+
+/* Is TC offset off the start of instruction gpc in tu? */
+bool is_boundary(const struct tu *tu, u32 off, gva_t gpc)
+{
+	struct rec_iter it;
+
+	rec_iter_init(&it, tu);
+	while (rec_iter_next(&it)) {
+		if (it.rec.flags == REC_BOUNDARY &&
+		    tu->off + it.rec.toff == off)
+			return tu->gpc + (u64)(s64)it.rec.goff == gpc;
 	}
 	return false;
 }
 
 /* The boundary gpc in the middle of some TU of the page. */
-static bool find_on_page(struct bt *bt, const struct cpage *cp, gva_t gpc,
-			 u32 mode, tpc_t *tpc)
+static bool find_on_page(const struct cpage *cp, gva_t gpc, u32 mode,
+			 struct tu **out, u32 *off)
 {
 	u32 at = (u32)(gpc - cp->page);
-	const struct tu *tu;
+	struct tu *tu;
 
 	if (!(cp->starts[at / 64] >> (at % 64) & 1))
 		return false;
 	for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
-		if (gpc - tu->gpc < tu->glen && tu->mode == mode &&
-		    find_in_tu(bt, tu, gpc, tpc))
+		if (gpc - tu->gpc >= tu->glen || tu->mode != mode)
+			continue;
+		*off = find_in_tu(tu, gpc);
+		*out = tu;
+		if (*off)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The live TU, and TC offset in it, at which instruction gpc starts with all
+ * state exact: a TU's start, or its middle.
+ */
+bool find_place(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off)
+{
+	gva_t page = gpc & POPF_PAGE_MASK;
+	const struct cpage *cp;
+
+	*tu = tu_lookup(bt, gpc, mode);
+	if (*tu) {
+		*off = (*tu)->off + (*tu)->entry;
+		return true;
+	}
+	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
+		if (cp->page == page && find_on_page(cp, gpc, mode, tu, off))
 			return true;
 	}
 	return false;
@@ -175,22 +205,13 @@ static bool find_on_page(struct bt *bt, const struct cpage *cp, gva_t gpc,
 
 int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 {
-	gva_t page = gpc & POPF_PAGE_MASK;
-	struct tu *tu = tu_lookup(bt, gpc, mode);
-	const struct cpage *cp;
+	struct tu *tu;
+	u32 off;
 
 	bt->stats.lookups++;
-	if (tu) {
-		bt->stats.lookup_hits++;
-		*tpc = tu_tpc(bt, tu);
-		return 0;
-	}
-	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
-		if (cp->page == page &&
-		    find_on_page(bt, cp, gpc, mode, tpc)) {
-			bt->stats.lookup_hits++;
-			return 0;
-		}
-	}
-	return -ENOENT;
+	if (!find_place(bt, gpc, mode, &tu, &off))
+		return -ENOENT;
+	bt->stats.lookup_hits++;
+	*tpc = off_to_tpc(bt, off);
+	return 0;
 }

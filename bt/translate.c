@@ -75,6 +75,8 @@ static int next_insn(struct bt *bt)
 		return 0;
 	if (pos)
 		return 1;
+	if (t->ahead)
+		return -EAGAIN;
 	ret = fetch_second(bt);
 	if (ret)
 		return ret;
@@ -98,9 +100,11 @@ struct tu_exit *exit_add(struct bt *bt, enum bt_exit_kind kind,
 	x = &bt->exit[t->nexit++];
 	memset(x, 0, sizeof(*x));
 	x->base = t->off;
-	x->stub = x->site = (u16)t->n;
-	x->kind = (u8)kind;
-	x->form = (u8)form;
+	x->stub = t->n & (BT_TU_BYTES - 1);
+	x->site = x->stub;
+	x->kind = kind;
+	x->form = form;
+	x->mode = t->mode;
 	return x;
 }
 
@@ -404,7 +408,7 @@ static void dispatch(struct bt *bt)
 	}
 }
 
-static bool ends_in_branch(u32 cls)
+static bool is_branch(u32 cls)
 {
 	return cls >= CLS_JMP && cls <= CLS_RET;
 }
@@ -422,7 +426,7 @@ static void translate_one(struct bt *bt)
 	 * The check belongs behind the instruction after STI; a branch has no
 	 * behind in this TU. Callouts (HLT above all) see the shadow instead.
 	 */
-	if (shadow && ends_in_branch(cls)) {
+	if (shadow && is_branch(cls)) {
 		emit_irq_check(bt, bt->insn.gpc);
 		shadow = false;
 	}
@@ -447,8 +451,10 @@ static void trans_init(struct bt *bt, gva_t gpc, u32 mode, u32 off)
 {
 	struct bt_trans *t = &bt->t;
 	u32 room = (u32)(POPF_PAGE_SIZE - (gpc & (POPF_PAGE_SIZE - 1)));
+	bool ahead = t->ahead;
 
 	memset(t, 0, offsetof(struct bt_trans, buf));
+	t->ahead = ahead;
 	t->gpc = t->cur = gpc;
 	t->mode = mode;
 	t->off = off;
@@ -467,8 +473,18 @@ static void emit_end(struct bt *bt)
 		bt->rec[t->nrec - 1].flags |= REC_SHADOW;
 	} else {
 		emit_goto(bt, t->cur);
+		ahead_add(bt, t->cur, false);
 	}
 	t->done = true;
+}
+
+/* Behind a jcc, a TU does not repeat what is translated already. */
+static bool is_known(struct bt *bt, gva_t gpc)
+{
+	struct tu *tu;
+	u32 off;
+
+	return find_place(bt, gpc, bt->t.mode, &tu, &off);
 }
 
 static int trans_body(struct bt *bt)
@@ -487,54 +503,37 @@ static int trans_body(struct bt *bt)
 		translate_one(bt);
 		if (t->done)
 			return 0;
-		if (t->mode & BT_MODE_STEP || (tu_full(t) && !t->shadow)) {
+		if (t->mode & BT_MODE_STEP || (tu_full(t) && !t->shadow) ||
+		    (bt->insn.cls == CLS_JCC && is_known(bt, t->cur))) {
 			emit_end(bt);
 			return 0;
 		}
 	}
 }
 
-/* Link the exits whose targets are there already, and the way back to itself. */
-static void link_known(struct bt *bt, struct tu *tu)
-{
-	u32 i;
-
-	for (i = 0; i < tu->nexit; i++) {
-		struct tu_exit *x = &tu->exit[i];
-		struct tu *to;
-
-		if (x->kind != BT_EXIT_DIRECT)
-			continue;
-		to = tu_lookup(bt, x->target, tu->mode);
-		if (to)
-			link_set(bt, x, to);
-	}
-}
-
 static int trans_finish(struct bt *bt, struct tu **out)
 {
 	struct bt_trans *t = &bt->t;
+	struct cpage *cp[2];
 	struct tu *tu;
-	u32 rec_len = rec_pack(bt);
 	int ret;
 
+	emit_jcc_stubs(bt);
+	t->packed = rec_pack(bt);
 	if (env_bug_on(t->overflow || t->fail))
 		return -EINVAL;
-	tu = cache_alloc_tu(bt, t->off, t->n, t->nexit, rec_len);
+	ret = tu_pages(bt, t->gpc, t->gfn, cp);
+	if (ret)
+		return ret;
+	link_in_buffer(bt);
+	tu = cache_alloc_tu(bt, t->off, t->n, t->nexit, t->packed);
 	tu->gpc = t->gpc;
 	tu->mode = (u8)t->mode;
 	tu->glen = (u16)(t->cur - t->gpc);
-	tu->entry = (u16)t->entry;
-	ret = tu_insert(bt, tu, t->gfn);
-	if (ret) {
-		tu->dead = true;
-		*off_to_host(bt, tu->off + tu->entry) = 0xcc;
-		return ret;
-	}
-	link_known(bt, tu);
-	if (t->pad_site) {
+	tu->entry = (u8)t->entry;
+	tu_insert(bt, tu, cp);
+	if (t->entry) {
 		tu->pad = t->off;
-		tu->pad_site = t->off + t->pad_site;
 		pad_link(bt, tu);
 	}
 	bt->stats.tus_translated++;

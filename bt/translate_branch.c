@@ -39,33 +39,51 @@ static gva_t branch_target(struct bt *bt)
 }
 
 /*
- * jcc rel32 -> stub; site of the fall-through; stub of the taken side.
+ * The TU goes on behind a jcc; the taken side's int3 comes at the TU's end, from
+ * emit_jcc_stubs().
  */
 void translate_jcc(struct bt *bt)
 {
 	struct bt_trans *t = &bt->t;
 	gva_t target = branch_target(bt);
-	u32 site = t->n, rel, idx;
+	u32 site = t->n, rel;
 	struct tu_exit *x;
 
 	emit2x(bt, 0x0f, 0x80 | (bt->insn.opcode & 15));
 	emit4(bt, 0);
-	emit_goto(bt, bt->insn.gpc + bt->insn.len);
-	if (t->mode & BT_MODE_STEP) {
-		rel = t->n - (site + 6);
-		emit_goto(bt, target);
-	} else {
+	if (!(t->mode & BT_MODE_STEP)) {
 		x = exit_add(bt, BT_EXIT_DIRECT, FORM_JCC);
-		idx = t->nexit - 1;
 		x->target = target;
-		x->site = (u16)site;
-		rec_add_target(bt, idx, 0);
-		rel = t->n - (site + 6);
-		emit_int3(bt);
+		x->site = site & (BT_TU_BYTES - 1);
+		return;
 	}
+	emit_goto(bt, bt->insn.gpc + bt->insn.len);
+	rel = t->n - (site + 6);
+	emit_goto(bt, target);
 	if (!t->overflow)
 		memcpy(t->code + site + 2, &rel, 4);
 	t->done = true;
+}
+
+void emit_jcc_stubs(struct bt *bt)
+{
+	struct bt_trans *t = &bt->t;
+	u32 i, rel;
+
+	for (i = 0; i < t->nexit && !t->overflow; i++) {
+		struct tu_exit *x = &bt->exit[i];
+
+		if (x->form != FORM_JCC)
+			continue;
+		x->stub = t->n & (BT_TU_BYTES - 1);
+		rel = t->n - (x->site + 6u);
+		memcpy(t->code + x->site + 2, &rel, 4);
+		rec_add_target(bt, i, 0);
+		emit_int3(bt);
+		/* A loop comes back; what is skipped forward often stays so. */
+		if (x->target < bt->t.cur)
+			ahead_add(bt, x->target, false);
+	}
 }
 
 /* LOOP and JRCXZ have a rel8 only: both ways through sites. */
@@ -157,6 +175,7 @@ void translate_jmp(struct bt *bt)
 {
 	if (bt->insn.opcode != 0xff) {
 		emit_goto(bt, branch_target(bt));
+		ahead_add(bt, branch_target(bt), false);
 		bt->t.done = true;
 		return;
 	}
@@ -186,9 +205,12 @@ void translate_call(struct bt *bt)
 	const struct bt_insn *in = &bt->insn;
 	gva_t ret = in->gpc + in->len;
 
+	if (!(bt->t.mode & BT_MODE_STEP))
+		ahead_add(bt, ret, true);
 	if (bt->insn.opcode != 0xff) {
 		emit_push_ret(bt, ret, 0);
 		emit_goto(bt, branch_target(bt));
+		ahead_add(bt, branch_target(bt), false);
 		bt->t.done = true;
 		return;
 	}

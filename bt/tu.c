@@ -36,7 +36,7 @@ u32 tu_page_bucket(u64 v)
 	return hash64(v >> POPF_PAGE_SHIFT) & (BT_CPAGE_BUCKETS - 1);
 }
 
-struct cpage *cpage_find(struct bt *bt, gva_t page, gfn_t gfn)
+static struct cpage *cpage_find(struct bt *bt, gva_t page, gfn_t gfn)
 {
 	struct cpage *cp = bt->by_gva[tu_page_bucket(page)];
 
@@ -45,16 +45,16 @@ struct cpage *cpage_find(struct bt *bt, gva_t page, gfn_t gfn)
 	return cp;
 }
 
-/* A cpage for (page, gfn) exists from here on, empty perhaps. 0 or -ENOMEM. */
-int cpage_prepare(struct bt *bt, gva_t page, gfn_t gfn)
+/* The cpage for (page, gfn), new and empty perhaps; NULL: no memory. */
+static struct cpage *cpage_get(struct bt *bt, gva_t page, gfn_t gfn)
 {
 	struct cpage *cp = cpage_find(bt, page, gfn), **head;
 
 	if (cp)
-		return 0;
+		return cp;
 	cp = env_zalloc(sizeof(*cp));
 	if (!cp)
-		return -ENOMEM;
+		return NULL;
 	cp->page = page;
 	cp->gfn = gfn;
 	head = &bt->by_gva[tu_page_bucket(page)];
@@ -66,7 +66,17 @@ int cpage_prepare(struct bt *bt, gva_t page, gfn_t gfn)
 	cp->on_empty = true;
 	cp->empty_next = bt->empty;
 	bt->empty = cp;
-	return 0;
+	return cp;
+}
+
+/* Does any TU lie in this guest page? */
+bool page_has_code(const struct bt *bt, gva_t page)
+{
+	const struct cpage *cp = bt->by_gva[tu_page_bucket(page)];
+
+	while (cp && !(cp->page == page && cp->tus))
+		cp = cp->gva_next;
+	return cp;
 }
 
 static bool gfn_is_known(const struct bt *bt, gfn_t gfn)
@@ -140,18 +150,12 @@ static u64 cover_bits(u32 from, u32 to)
 	return (~0ull >> (63 - (b - a))) << a;
 }
 
-static void page_add(struct bt *bt, struct tu *tu, u32 n, gva_t page, gfn_t gfn)
+static void page_add(struct bt *bt, struct tu *tu, u32 n, struct cpage *cp)
 {
-	struct cpage *cp = cpage_find(bt, page, gfn);
-	struct tu_page *tp = &tu->page[n];
 	u32 from, to;
 
-	tp->cp = cp;
-	tp->next = cp->tus;
-	if (tp->next)
-		tp->next->page[tp->next->page[0].cp == cp ? 0 : 1].pprev =
-			&tp->next;
-	tp->pprev = &cp->tus;
+	tu->cp[n] = cp;
+	tu->page_next[n] = cp->tus;
 	cp->tus = tu;
 	cp->count++;
 	tu_span(tu, n, &from, &to);
@@ -159,19 +163,30 @@ static void page_add(struct bt *bt, struct tu *tu, u32 n, gva_t page, gfn_t gfn)
 		cp->cover |= cover_bits(from, to);
 }
 
+/* The TU after tu on cp's list. */
+struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu)
+{
+	return tu->page_next[tu->cp[0] == cp ? 0 : 1];
+}
+
+static struct tu **page_next_slot(const struct cpage *cp, struct tu *tu)
+{
+	return &tu->page_next[tu->cp[0] == cp ? 0 : 1];
+}
+
 static void page_del(struct bt *bt, struct tu *tu, u32 n)
 {
-	struct tu_page *tp = &tu->page[n];
-	struct cpage *cp = tp->cp;
-	struct tu *next = tp->next;
+	struct cpage *cp = tu->cp[n];
+	struct tu **p;
 
 	if (!cp)
 		return;
-	*tp->pprev = next;
-	if (next)
-		next->page[next->page[0].cp == cp ? 0 : 1].pprev = tp->pprev;
+	p = &cp->tus;
+	while (*p != tu)
+		p = page_next_slot(cp, *p);
+	*p = tu->page_next[n];
 	cp->count--;
-	tp->cp = NULL;
+	tu->cp[n] = NULL;
 	if (cp->tus)
 		return;
 	cp->cover = 0;
@@ -181,12 +196,6 @@ static void page_del(struct bt *bt, struct tu *tu, u32 n)
 		cp->empty_next = bt->empty;
 		bt->empty = cp;
 	}
-}
-
-/* The TU after tu on cp's list. */
-struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu)
-{
-	return tu->page[tu->page[0].cp == cp ? 0 : 1].next;
 }
 
 /* --- coming and going ------------------------------------------------------ */
@@ -218,62 +227,84 @@ static void top_slot_count(struct bt *bt, gva_t gpc, int by)
 		bt->top_slots[slot / 64] &= ~(1ull << (slot % 64));
 }
 
-/* Note where its instructions start, for bt_find(); bt->rec[] is still there. */
-static void note_starts(struct bt *bt, struct cpage *cp, u32 first)
+/*
+ * For each of its instructions: note that it starts there, for find_place(), and
+ * link the exits that wait for it. bt->rec[] still describes the TU.
+ */
+static void note_starts(struct bt *bt, struct tu *tu)
 {
-	u32 i, at;
+	u32 first = (u32)(tu->gpc - tu->cp[0]->page), at, i;
 
 	for (i = 0; i < bt->t.nrec; i++) {
-		if (bt->rec[i].flags != REC_BOUNDARY)
+		const struct bt_rec *r = &bt->rec[i];
+
+		if (r->flags != REC_BOUNDARY)
 			continue;
-		at = first + (u32)bt->rec[i].goff;
+		at = first + (u32)r->goff;
 		if (at < POPF_PAGE_SIZE)
-			cp->starts[at / 64] |= 1ull << (at % 64);
+			tu->cp[0]->starts[at / 64] |= 1ull << (at % 64);
+		link_waiting(bt, tu, tu->gpc + (u64)(s64)r->goff,
+			     tu->off + r->toff);
 	}
 }
 
-/* Make the TU findable. gfn[1] is GFN_NONE if it has one page. 0 or -ENOMEM. */
-int tu_insert(struct bt *bt, struct tu *tu, const gfn_t *gfn)
+/*
+ * The code pages of a TU to be made at gpc, from gfn[0] and, unless it is
+ * GFN_NONE, gfn[1]; cp[1] is NULL then. 0 or -ENOMEM.
+ */
+int tu_pages(struct bt *bt, gva_t gpc, const gfn_t *gfn, struct cpage **cp)
 {
-	gva_t page = tu->gpc & POPF_PAGE_MASK;
-	struct tu **head;
+	gva_t page = gpc & POPF_PAGE_MASK;
+	u32 i;
 
-	if (cpage_prepare(bt, page, gfn[0]))
-		return -ENOMEM;
-	if (gfn[1] != GFN_NONE &&
-	    cpage_prepare(bt, page + POPF_PAGE_SIZE, gfn[1]))
-		return -ENOMEM;
-	drop_other_frames(bt, page, gfn[0]);
-	page_add(bt, tu, 0, page, gfn[0]);
-	note_starts(bt, tu->page[0].cp, (u32)(tu->gpc - page));
-	if (gfn[1] != GFN_NONE) {
-		drop_other_frames(bt, page + POPF_PAGE_SIZE, gfn[1]);
-		page_add(bt, tu, 1, page + POPF_PAGE_SIZE, gfn[1]);
+	cp[0] = cp[1] = NULL;
+	for (i = 0; i < 2 && gfn[i] != GFN_NONE; i++) {
+		cp[i] = cpage_get(bt, page + i * POPF_PAGE_SIZE, gfn[i]);
+		if (!cp[i])
+			return -ENOMEM;
+		drop_other_frames(bt, cp[i]->page, gfn[i]);
 	}
-	head = &bt->hash[tu_hash(bt, tu->gpc, tu->mode)];
+	return 0;
+}
+
+/* Make the TU findable, and link what waits for it and what it leads to. */
+void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp)
+{
+	struct tu **head = &bt->hash[tu_hash(bt, tu->gpc, tu->mode)];
+	u32 i;
+
+	for (i = 0; i < 2 && cp[i]; i++)
+		page_add(bt, tu, i, cp[i]);
 	tu->hash_next = *head;
 	*head = tu;
+	link_adopt(bt, tu);
+	note_starts(bt, tu);
 	top_slot_count(bt, tu->gpc, 1);
 	bt->stats.tus_live++;
-	return 0;
 }
 
 /* Drop a live TU. Its code stays, its first byte leads out. */
 void tu_kill(struct bt *bt, struct tu *tu)
 {
 	struct tu **p = &bt->hash[tu_hash(bt, tu->gpc, tu->mode)];
+	struct tu_exit *x;
 	u32 i;
 
 	while (*p != tu)
 		p = &(*p)->hash_next;
 	*p = tu->hash_next;
-	while (tu->in)
-		link_clear(bt, tu->in);
+	while ((x = tu->in)) {
+		link_clear(bt, x);
+		wait_add(bt, x);
+	}
 	for (i = 0; i < tu->nexit; i++) {
-		struct tu_exit *x = &tu->exit[i];
-
-		if (x->kind == BT_EXIT_DIRECT && x->to)
+		x = &tu->exit[i];
+		if (x->kind != BT_EXIT_DIRECT)
+			continue;
+		if (x->to)
 			link_clear(bt, x);
+		else
+			wait_del(bt, x);
 	}
 	pad_unlink(bt, tu);
 	page_del(bt, tu, 0);
@@ -305,7 +336,7 @@ static u32 cpage_kill_span(struct bt *bt, struct cpage *cp, u32 from, u32 to)
 		return 0;
 	for (tu = cp->tus; tu; tu = next) {
 		next = tu_page_next(cp, tu);
-		tu_span(tu, tu->page[0].cp == cp ? 0 : 1, &a, &b);
+		tu_span(tu, tu->cp[0] == cp ? 0 : 1, &a, &b);
 		if (a < to && from < b) {
 			tu_kill(bt, tu);
 			n++;

@@ -24,11 +24,11 @@ static const int greg_of[16] = {
 };
 
 static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS,
-			       SIGFPE,	SIGILL,	 SIGALRM };
+			       SIGFPE,	SIGILL,	 SIGVTALRM };
 
 /* What the signal handler works on. */
 static struct {
-	volatile sig_atomic_t armed, inside;
+	volatile sig_atomic_t armed, inside, stray;
 	struct rig_state in;
 	bool step;
 	gregset_t host;
@@ -119,7 +119,8 @@ static void save_guest(ucontext_t *uc, int sig)
 	r->error = (u64)g[REG_ERR];
 	r->address = r->vector == 14 ? (u64)g[REG_CR2] : 0;
 	r->stop = RIG_FAULT;
-	if (sig == SIGALRM)
+	swap.stray = sig == SIGVTALRM;
+	if (sig == SIGVTALRM)
 		r->stop = RIG_TIMEOUT;
 	else if (sig == SIGTRAP)
 		r->stop = r->vector == 1 ? RIG_STEPPED : RIG_END;
@@ -137,7 +138,10 @@ static void handler(int sig, siginfo_t *info, void *ctx)
 	} else if (sig == SIGTRAP && swap.armed) {
 		swap.armed = 0;
 		load_guest(uc);
-	} else if (sig != SIGALRM) {
+	} else if (sig == SIGTRAP && swap.stray) {
+		/* The step that the alarm came on top of. */
+		swap.stray = 0;
+	} else if (sig != SIGVTALRM) {
 		signal(sig, SIG_DFL);
 		raise(sig);
 	}
@@ -286,7 +290,7 @@ static void watchdog(long usec)
 {
 	struct itimerval it = { .it_value = { .tv_usec = usec } };
 
-	setitimer(ITIMER_REAL, &it, NULL);
+	setitimer(ITIMER_VIRTUAL, &it, NULL);
 }
 
 void rig_native(struct rig *rig, const struct rig_state *st, bool step,

@@ -80,7 +80,8 @@ static int setup(void **state)
 	u32 i;
 
 	memset(&guest, 0, sizeof(guest));
-	memset(guest.memory, 0x90, sizeof(guest.memory));
+	/* HLT: a TU of its own wherever one looks */
+	memset(guest.memory, 0xf4, sizeof(guest.memory));
 	for (i = 0; i < PAGES; i++)
 		guest.gfn_of[i] = i;
 	tc = malloc(TC_SIZE);
@@ -226,8 +227,10 @@ static void test_find_reaches_boundaries_inside_a_tu(void **state)
 static void test_modes_have_tus_of_their_own(void **state)
 {
 	struct bt_exit x;
-	tpc_t step, tpc = enter(CODE);
+	tpc_t step, tpc;
 
+	put(0, 0, "\x90", 1);
+	tpc = enter(CODE);
 	assert_int_equal(bt_enter(guest.bt, CODE, BT_MODE_STEP, &step), 0);
 	assert_int_not_equal(step, tpc);
 	x = exit_of(step, BT_EXIT_STEP);
@@ -242,18 +245,18 @@ static void test_a_tu_ends_before_an_instruction_that_crosses(void **state)
 	struct bt_exit x;
 
 	/* mov eax, imm32 at the last 2 bytes */
-	put(0, 0xffe, "\xb8\x11", 2);
+	put(0, 0xff8, "\x90\x90\x90\x90\x90\x90\xb8\x11", 8);
 	put(1, 0, "\x22\x33\x44", 3);
 	x = exit_of(enter(CODE + 0xff8), BT_EXIT_DIRECT);
 	assert_int_equal(x.target, CODE + 0xffe);
 	assert_false(bt_gfn_has_code(guest.bt, 1));
 	enter(CODE + 0xffe);
 	assert_true(bt_gfn_has_code(guest.bt, 1));
-	/* Either page's change drops it. */
+	/* Either page's change drops it; what follows it is another TU. */
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1003, 1), 1);
 	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1002, 1), 1);
 	assert_false(bt_gfn_has_code(guest.bt, 1));
 	enter(CODE + 0xffe);
-	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1003, 1), 0);
 	assert_int_equal(bt_invalidate_gpa(guest.bt, 0xffe, 1), 1);
 }
 
@@ -261,7 +264,7 @@ static void test_an_unfetchable_second_page_faults_only_when_needed(void **s)
 {
 	tpc_t tpc;
 
-	put(0, 0xffe, "\xb8\x11", 2);
+	put(0, 0xff8, "\x90\x90\x90\x90\x90\x90\xb8\x11", 8);
 	guest.gfn_of[1] = GFN_NONE;
 	enter(CODE + 0xff8);
 	assert_int_equal(bt_enter(guest.bt, CODE + 0xffe, BT_MODE_LONG, &tpc),
@@ -315,6 +318,83 @@ static void test_a_stale_exit_is_not_patched(void **state)
 	x.link = (void *)~0ul;
 	assert_int_equal(bt_chain(guest.bt, &x, &b), 0);
 	assert_true(bt_audit(guest.bt));
+}
+
+/* --- linking and translating ahead -------------------------------------------------- */
+
+static bool is_linked(tpc_t tpc)
+{
+	return tc[tpc - WINDOW - WINDOW_TC_OFF] == 0xe9;
+}
+
+static void test_links_are_made_when_both_ends_exist(void **state)
+{
+	tpc_t a, b;
+
+	/* Two jumps between pages, in either order. */
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5);
+	put(2, 0, "\xe9\xfb\xef\xff\xff", 5);
+	a = enter(CODE);
+	assert_false(is_linked(a));
+	enter(CODE + 0x1000);
+	assert_true(is_linked(a));
+	b = enter(CODE + 0x2000);
+	assert_true(is_linked(b));
+	assert_int_equal(bt_invalidate_gva(guest.bt, CODE + 0x1000), 1);
+	assert_false(is_linked(a));
+	assert_false(is_linked(b));
+	enter(CODE + 0x1000);
+	assert_true(is_linked(a));
+	assert_true(is_linked(b));
+}
+
+static void test_links_lead_into_the_middle_of_a_tu(void **state)
+{
+	tpc_t a;
+
+	put(0, 0, "\xe9\xfd\x0f\x00\x00", 5); /* jmp CODE + 0x1002 */
+	put(1, 0, "\x90\x90\x90\xf4", 4);
+	enter(CODE + 0x1000);
+	a = enter(CODE);
+	assert_true(is_linked(a));
+	assert_int_equal(stats().tus_live, 2);
+	assert_true(bt_audit(guest.bt));
+	/* and find it when it comes later */
+	bt_flush(guest.bt);
+	a = enter(CODE);
+	assert_false(is_linked(a));
+	enter(CODE + 0x1000);
+	assert_true(is_linked(a));
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1000, 1), 1);
+	assert_false(is_linked(a));
+}
+
+static u64 table(gva_t gpc);
+
+static void test_a_calls_return_is_translated_along_with_a_pad(void **state)
+{
+	tpc_t tpc;
+	u32 fetches;
+
+	put(0, 0x10, "\xe8\xeb\x0f\x00\x00\x90\xf4", 7); /* call 0x1000 */
+	enter(CODE + 0x10);
+	fetches = guest.fetches;
+	assert_int_equal(bt_find(guest.bt, CODE + 0x15, BT_MODE_LONG, &tpc),
+			 0);
+	assert_int_not_equal(table(CODE + 0x15), table(CODE + 0x14));
+	assert_int_equal(guest.fetches, fetches);
+}
+
+static void test_pages_without_code_are_not_fetched_ahead(void **state)
+{
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5);
+	enter(CODE);
+	assert_int_equal(guest.traced[1], 0);
+	/* With code there, they are. */
+	enter(CODE + 0x1800);
+	put(2, 0, "\xe9\xfb\xef\xff\xff", 5);
+	enter(CODE + 0x2000);
+	assert_int_equal(stats().tus_live, 4);
 }
 
 static u64 table(gva_t gpc)
@@ -537,6 +617,10 @@ int main(void)
 		TEST(test_an_unfetchable_second_page_faults_only_when_needed),
 		TEST(test_links_go_with_their_target),
 		TEST(test_a_stale_exit_is_not_patched),
+		TEST(test_links_are_made_when_both_ends_exist),
+		TEST(test_links_lead_into_the_middle_of_a_tu),
+		TEST(test_a_calls_return_is_translated_along_with_a_pad),
+		TEST(test_pages_without_code_are_not_fetched_ahead),
 		TEST(test_indirect_targets_of_one_index_chain),
 		TEST(test_only_tus_that_cover_the_bytes_go),
 		TEST(test_aliases_of_a_frame_go_together),
