@@ -101,14 +101,51 @@ int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 	return enter_new(bt, gpc, mode, false, tpc);
 }
 
+/* The exit that a link token stands for, if it still waits; or NULL. */
+static struct tu_exit *link_resolve(struct bt *bt, const struct bt_exit *exit)
+{
+	uintptr_t token = (uintptr_t)exit->link;
+	struct tu *tu;
+	u32 i;
+
+	if (!token || token > bt->cfg.tc_size)
+		return NULL;
+	tu = cache_find(bt, (u32)token - 1);
+	if (!tu || tu->dead || tu->kind != TU_CODE || tu->mode != exit->mode)
+		return NULL;
+	for (i = 0; i < tu->nexit; i++) {
+		struct tu_exit *x = &tu->exit[i];
+
+		if (x->kind == BT_EXIT_DIRECT && !x->to &&
+		    x->base + x->stub == token - 1 &&
+		    x->target == exit->target)
+			return x;
+	}
+	return NULL;
+}
+
 /*
- * The exit that led here has been waiting for its target, so translating that
- * links it. When the target is there already, the exit is of a TU that has been
- * dropped meanwhile: nothing to link.
+ * Translating the target links the exit, which has been waiting for it. The target
+ * can be there already: when the TU that the exit led to has been dropped and
+ * another covers it too, or when the exit's own TU has been dropped.
  */
 int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
 {
-	return bt_enter(bt, exit->target, exit->mode, tpc);
+	struct tu_exit *x;
+	struct tu *to;
+	u32 off;
+
+	if (!find_place(bt, exit->target, exit->mode, &to, &off))
+		return enter_new(bt, exit->target, exit->mode, false, tpc);
+	bt->stats.lookups++;
+	bt->stats.lookup_hits++;
+	x = link_resolve(bt, exit);
+	if (x) {
+		wait_del(bt, x);
+		link_set(bt, x, to, off);
+	}
+	*tpc = off_to_tpc(bt, off);
+	return 0;
 }
 
 int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)

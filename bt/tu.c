@@ -235,6 +235,8 @@ static void note_starts(struct bt *bt, struct tu *tu)
 {
 	u32 first = (u32)(tu->gpc - tu->cp[0]->page), at, i;
 
+	/* Its own record may say "at the target" already, if it is a jmp. */
+	link_waiting(bt, tu, tu->gpc, tu->off + tu->entry);
 	for (i = 0; i < bt->t.nrec; i++) {
 		const struct bt_rec *r = &bt->rec[i];
 

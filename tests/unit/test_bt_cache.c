@@ -369,6 +369,17 @@ static void test_links_lead_into_the_middle_of_a_tu(void **state)
 	assert_false(is_linked(a));
 }
 
+static void test_a_target_that_is_a_jump_itself_is_linked(void **state)
+{
+	tpc_t a;
+
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5);
+	put(1, 0, "\xe9\xfb\x0f\x00\x00", 5);
+	a = enter(CODE);
+	enter(CODE + 0x1000);
+	assert_true(is_linked(a));
+}
+
 static u64 table(gva_t gpc);
 
 static void test_a_calls_return_is_translated_along_with_a_pad(void **state)
@@ -619,6 +630,7 @@ int main(void)
 		TEST(test_a_stale_exit_is_not_patched),
 		TEST(test_links_are_made_when_both_ends_exist),
 		TEST(test_links_lead_into_the_middle_of_a_tu),
+		TEST(test_a_target_that_is_a_jump_itself_is_linked),
 		TEST(test_a_calls_return_is_translated_along_with_a_pad),
 		TEST(test_pages_without_code_are_not_fetched_ahead),
 		TEST(test_indirect_targets_of_one_index_chain),
