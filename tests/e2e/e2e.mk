@@ -12,6 +12,6 @@ $(O)/tests/e2e/check%: $(wildcard tests/e2e/guest/*.c) tests/e2e/guest/check.h
 
 e2e-programs: $(e2e-programs)
 
-test-needs += $(e2e-programs) guest lab-needs
+test-needs += $(e2e-programs) $(guest-images) guest lab-needs
 
 .PHONY: e2e-programs

@@ -226,6 +226,9 @@ void user_init32(struct user *u, const void *start, const void *end)
 {
 	user_init(u, start, end);
 	u->cs = SEL_UCODE32;
+	/* IRET to user mode empties segment registers that are the kernel's. */
+	write_ds(SEL_UDATA);
+	write_es(SEL_UDATA);
 }
 
 void user_run(struct user *u)
