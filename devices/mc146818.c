@@ -54,6 +54,9 @@
 #define ALARM_ANY	0xc0
 #define HOUR_PM		0x80
 
+/* In the year 2223; later times do not fit in nanoseconds. */
+#define LATEST_SEC	8000000000LL
+
 /* The update takes this long before the second changes. */
 #define UPDATE_NS	244000ULL
 
@@ -140,6 +143,8 @@ static void store_time(struct mc146818 *rtc)
 	sec = timegm(&tm);
 	if (sec < 0)
 		sec = 0;
+	if (sec > LATEST_SEC)
+		sec = LATEST_SEC;
 	rtc->offset_ns = sec * (int64_t)DEV_NSEC_PER_SEC - (int64_t)now;
 	rtc->seen_ns = guest_now(rtc);
 }

@@ -490,6 +490,54 @@ static void ring_keeps_the_last_exits_for_the_report(void **state)
 	rig_destroy(r);
 }
 
+static int drop_msi(void *vm, uint64_t addr, uint32_t data)
+{
+	return 0;
+}
+
+static int drop_routes(void *vm, const struct kvm_irq_routing_msi *msi,
+		       unsigned int count)
+{
+	return 0;
+}
+
+static void hostile_guest_cannot_crash_the_devices(void **state)
+{
+	static const struct vm_ops drop = {
+		.signal_msi = drop_msi, .set_routes = drop_routes,
+	};
+	static const uint16_t bases[] = {
+		0x20, 0x40, 0x60, 0x64, 0x70, 0xa0, 0x3f8, 0x4d0, 0x600, 0xcf8,
+	};
+	struct rig *r = rig_create();
+	unsigned int i;
+	uint8_t vector;
+
+	r->m.vm_ops = &drop;
+	srand(3);
+	for (i = 0; i < 300000; i++) {
+		unsigned int size = 1 << rand() % 3;
+		uint64_t port = bases[rand() % 10] + rand() % 14;
+		uint64_t gpa = 0xfec00000 + rand() % 0x30;
+		uint64_t val = (uint64_t)rand() << 31 | rand();
+
+		pthread_mutex_lock(&r->m.lock);
+		bus_write(&r->m.pio, port, val, size);
+		bus_read(&r->m.pio, port, size);
+		bus_write(&r->m.mmio, gpa, val, 1 << rand() % 4);
+		bus_read(&r->m.mmio, gpa, 1 << rand() % 4);
+		ioapic_eoi(&r->m.ioapic, val);
+		ns16550_rx(&r->m.uart, (const uint8_t *)&val, rand() % 9);
+		pthread_mutex_unlock(&r->m.lock);
+		machine_take_extint(&r->m, &vector);
+		if (i % 64 == 0) {
+			machine_pit_expired(&r->m);
+			machine_rtc_expired(&r->m);
+		}
+	}
+	rig_destroy(r);
+}
+
 static void guest_page_walk_finds_large_and_small_pages(void **state)
 {
 	struct kvm_sregs s = { .cr0 = 1ULL << 31, .cr3 = 0x1000,
@@ -530,6 +578,7 @@ int main(void)
 		cmocka_unit_test(level_interrupt_is_routed_and_ended_by_eoi),
 		cmocka_unit_test(pit_interrupt_is_ioapic_pin_2),
 		cmocka_unit_test(ring_keeps_the_last_exits_for_the_report),
+		cmocka_unit_test(hostile_guest_cannot_crash_the_devices),
 		cmocka_unit_test(guest_page_walk_finds_large_and_small_pages),
 	};
 
