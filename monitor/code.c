@@ -55,6 +55,7 @@ static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
 				 (gva & POPF_PAGE_MASK) | 1;
 	}
 	*gfn = p->gfn;
+	trace_popf_translate(v, gva, len);
 	return gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
 			 len);
 }
