@@ -39,6 +39,7 @@ int main(void)
 	WD(gdt);
 	WD(idt);
 	WD(cross_gdt);
+	WD(verw);
 	WD(fsgsbase);
 	WD(noted);
 	WD(nmi_noted);

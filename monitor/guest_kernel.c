@@ -126,11 +126,25 @@ static enum emul exit_indirect(struct vcpu *v, const struct bt_exit *x)
 	return EMUL_DONE;
 }
 
+/* mov ss, r/m16, with at most a REX or operand-size prefix */
+static bool loads_ss(const struct bt_exit *x)
+{
+	u32 i = x->insn[0] == 0x66 || (x->insn[0] & 0xf0) == 0x40;
+
+	return x->insn[i] == 0x8e && (x->insn[i + 1] >> 3 & 7) == SEG_SS;
+}
+
 static enum emul exit_callout(struct vcpu *v, const struct bt_exit *x)
 {
+	enum emul e;
+
 	v->stats.callouts++;
 	sync_at(v, x->gpc);
-	return step_trap(v, vcpu_emulate_callout(v, x->insn, x->insn_len));
+	e = vcpu_emulate_callout(v, x->insn, x->insn_len);
+	/* A load of SS holds off the trap, as it does interrupts. */
+	if (e == EMUL_DONE && loads_ss(x))
+		return e;
+	return step_trap(v, e);
 }
 
 static enum emul exit_step(struct vcpu *v, const struct bt_exit *x)

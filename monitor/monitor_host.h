@@ -42,6 +42,12 @@ void region_exit(void);
 u64 region_top_entry(struct popf_vm *vm);
 int region_vm_create(struct popf_vm *vm);
 void region_vm_destroy(struct popf_vm *vm);
+/* First address of one of the slots that the region may be in. */
+gva_t region_slot_base(u32 slot);
+/* The slot the VM's region is in now. */
+gva_t region_base(struct popf_vm *vm);
+/* Have it at another one; vCPUs must be told (world_rebase()). 0 or -errno. */
+int region_move(struct popf_vm *vm, u32 slot);
 /* Where vCPU id's part starts, in either world. */
 gva_t region_vcpu_base(struct popf_vm *vm, u32 id);
 /* Map one page of it: page index, 0..REGION_PAGES-1. */
@@ -137,19 +143,27 @@ struct world {
 	bool code_stale; /* code.c: mappings of code may have changed */
 	u32 n_stale;
 	gfn_t stale[16];
-	bool window_conflict;
+	bool conflict; /* move.c: the guest wants popf's addresses */
+	gva_t conflict_gva;
 	struct exit_record exits[EXIT_RECORDS];
 	u32 n_exits;
 };
 
 int world_create(struct vcpu *v);
 void world_destroy(struct vcpu *v);
+/* The region or the window has moved: make the world fit. */
+int world_rebase(struct vcpu *v);
+/* Tell shadow paging where region and window are. */
+int world_set_fixed(struct vcpu *v);
 /* Rebuild the guest's half of the GDT from guest memory when it differs. */
 void world_refresh_gdt(struct vcpu *v);
 /* The selector hardware may load for a data segment, 0 when it may not. */
 u16 world_selector(const struct vcpu *v, u16 sel);
 /* Switch to the guest and back. Interrupts off. */
 void world_switch(struct vcpu *v);
+
+/* move.c: get out of the guest's way; v is canonical. */
+enum emul world_move(struct vcpu *v);
 
 /* code.c */
 extern const struct bt_ops code_bt_ops;

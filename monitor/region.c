@@ -9,6 +9,9 @@
  * all VMs; VM n owns entry n, 1 GiB of addresses. The guest side is a level-3
  * table per VM that holds only that VM's entry, so no VM maps another's state.
  *
+ * Linux leaves sixteen slots to hypervisors. A VM whose guest wants the slot that
+ * its region is in moves to another one: the same tables, planted there too.
+ *
  * Invariants:
  *  1. A planted entry is removed before the level-3 table is freed, and before the
  *     page table that holds it can be.
@@ -35,6 +38,7 @@
 
 struct region {
 	u32 index;
+	u32 slot; /* 0..REGION_SLOTS-1: which top-level entry */
 	struct mm_struct *mm;
 	struct list_head link;
 	u64 *l3; /* guest side */
@@ -46,21 +50,27 @@ static DEFINE_MUTEX(region_lock);
 static LIST_HEAD(region_list);
 static u64 *host_l3;
 static u8 *code_pages;
-static u64 *shared_entry; /* 5 levels: the planted entry */
+static u64 *shared_entry[REGION_SLOTS]; /* 5 levels: the planted entries */
 
 static void flush_tlb_one_cpu(void *unused)
 {
 	__flush_tlb_all();
 }
 
-/* The entry for the region in mm's table at level 4. */
-static u64 *plant_slot(struct mm_struct *mm)
+gva_t region_slot_base(u32 slot)
 {
-	pgd_t *pgd = pgd_offset_pgd(mm->pgd, REGION_BASE);
+	return REGION_BASE + ((u64)slot << REGION_SLOT_SHIFT);
+}
+
+/* The entry for a region slot in mm's table at level 4. */
+static u64 *plant_slot(struct mm_struct *mm, u32 slot)
+{
+	gva_t base = region_slot_base(slot);
+	pgd_t *pgd = pgd_offset_pgd(mm->pgd, base);
 
 	if (pgtable_l5_enabled() && pgd_none(*pgd))
 		return NULL;
-	return (u64 *)p4d_offset(pgd, REGION_BASE);
+	return (u64 *)p4d_offset(pgd, base);
 }
 
 static u64 planted_value(void)
@@ -79,31 +89,57 @@ static bool region_mm_in_use(const struct mm_struct *mm)
 	return false;
 }
 
-static int region_plant(struct mm_struct *mm)
+static int region_plant(struct mm_struct *mm, u32 slot)
 {
-	u64 *slot = plant_slot(mm);
+	u64 *entry = plant_slot(mm, slot);
 
-	if (!slot)
+	if (!entry)
 		return -EOPNOTSUPP;
-	if (*slot == planted_value())
+	if (*entry == planted_value())
 		return 0;
-	if (*slot) {
-		pr_warn_once("popf: something else uses the address range at %lx\n",
-			     REGION_BASE);
+	if (*entry) {
+		pr_warn_once("popf: something else uses the address range at %llx\n",
+			     region_slot_base(slot));
 		return -EBUSY;
 	}
-	WRITE_ONCE(*slot, planted_value());
+	WRITE_ONCE(*entry, planted_value());
 	if (pgtable_l5_enabled())
-		shared_entry = slot;
+		shared_entry[slot] = entry;
 	return 0;
 }
 
 static void region_unplant(struct mm_struct *mm)
 {
-	u64 *slot = plant_slot(mm);
+	u32 slot;
+	u64 *entry;
 
-	if (!pgtable_l5_enabled() && slot && *slot == planted_value())
-		WRITE_ONCE(*slot, 0);
+	if (pgtable_l5_enabled())
+		return;
+	for (slot = 0; slot < REGION_SLOTS; slot++) {
+		entry = plant_slot(mm, slot);
+		if (*entry == planted_value())
+			WRITE_ONCE(*entry, 0);
+	}
+}
+
+int region_move(struct popf_vm *vm, u32 slot)
+{
+	struct region *r = vm->region;
+	int ret;
+
+	mutex_lock(&region_lock);
+	ret = region_plant(r->mm, slot);
+	if (!ret)
+		r->slot = slot;
+	mutex_unlock(&region_lock);
+	return ret;
+}
+
+gva_t region_base(struct popf_vm *vm)
+{
+	struct region *r = vm->region;
+
+	return region_slot_base(r->slot);
 }
 
 u64 region_top_entry(struct popf_vm *vm)
@@ -165,7 +201,7 @@ int region_vm_create(struct popf_vm *vm)
 	if (ret < 0)
 		goto out_unlock;
 	r->index = ret;
-	ret = region_plant(current->mm);
+	ret = region_plant(current->mm, 0);
 	if (ret)
 		goto out_unlock;
 	r->mm = current->mm;
@@ -206,7 +242,8 @@ gva_t region_vcpu_base(struct popf_vm *vm, u32 id)
 {
 	struct region *r = vm->region;
 
-	return REGION_BASE + ((u64)r->index << REGION_VM_SHIFT) +
+	return region_slot_base(r->slot) +
+	       ((u64)r->index << REGION_VM_SHIFT) +
 	       (u64)id * REGION_VCPU_SIZE;
 }
 
@@ -265,11 +302,14 @@ int region_init(const char **reason)
 
 void region_exit(void)
 {
-	if (shared_entry) {
-		WRITE_ONCE(*shared_entry, 0);
-		on_each_cpu(flush_tlb_one_cpu, NULL, 1);
-		shared_entry = NULL;
+	u32 slot;
+
+	for (slot = 0; slot < REGION_SLOTS; slot++) {
+		if (shared_entry[slot])
+			WRITE_ONCE(*shared_entry[slot], 0);
+		shared_entry[slot] = NULL;
 	}
+	on_each_cpu(flush_tlb_one_cpu, NULL, 1);
 	if (code_pages)
 		free_pages((unsigned long)code_pages,
 			   get_order(REGION_CODE_SIZE));

@@ -31,7 +31,6 @@
 
 int vcpu_init(struct vcpu *v)
 {
-	struct shadow_fixed fixed;
 	int ret;
 
 	v->shadow = v->vm->shadow;
@@ -39,12 +38,7 @@ int vcpu_init(struct vcpu *v)
 	ret = world_create(v);
 	if (ret)
 		return ret;
-	fixed.region_base = REGION_BASE;
-	fixed.region_pte = region_top_entry(v->vm);
-	fixed.window_base = v->world->window.base;
-	fixed.window_pdes = v->world->window.n_pdes;
-	fixed.window_pde = v->world->window.pde;
-	ret = shadow_set_fixed(v->shadow, &fixed);
+	ret = world_set_fixed(v);
 	if (ret) {
 		world_destroy(v);
 		return ret;
@@ -423,6 +417,8 @@ static int between_entries(struct vcpu *v)
 	}
 	if ((w->n_stale || w->code_stale) && exact(v))
 		code_settle(v);
+	if (w->conflict && exact(v) && world_move(v) == EMUL_STOP)
+		return 1;
 	if (inject_events(v) == EMUL_STOP || wants_userland(v))
 		return 1;
 	ret = wait_halted(v);

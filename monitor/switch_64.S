@@ -164,6 +164,11 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	je	2f
 	movq	%rax, %cr0
 2:
+	/* Host data in store and fill buffers must not reach ring 3. */
+	cmpw	$0, WD_verw(%rbx)
+	je	8f
+	verw	WD_verw(%rbx)
+8:
 /* From here to iretq an NMI or #MC abandons the entry: see ist_ring0. */
 enter_commit:
 	cmpb	$0, WD_noted(%rbx)

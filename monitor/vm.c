@@ -38,8 +38,10 @@ static void vm_window_conflict(void *opaque, gva_t gva)
 {
 	struct vcpu *v = first_vcpu(opaque);
 
-	if (v && v->world)
-		v->world->window_conflict = true;
+	if (!v || !v->world)
+		return;
+	v->world->conflict = true;
+	v->world->conflict_gva = gva;
 }
 
 static void vm_kick(void *opaque)

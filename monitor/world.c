@@ -106,6 +106,8 @@ static void world_fill_data(struct world *w)
 	d->cross_gdt.limit = WORLD_GDT_LIMIT;
 	d->idt.base = w->base + REGION_IDT_OFF;
 	d->idt.limit = 256 * 16 - 1;
+	if (boot_cpu_has(X86_FEATURE_MD_CLEAR))
+		d->verw = WORLD_SS;
 	d->fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE);
 }
 
@@ -220,6 +222,34 @@ out_pages:
 	kfree(w);
 	v->world = NULL;
 	return ret;
+}
+
+int world_rebase(struct vcpu *v)
+{
+	struct world *w = v->world;
+
+	w->base = region_vcpu_base(v->vm, v->id);
+	world_fill_idt(w);
+	world_fill_tss(w);
+	world_fill_gdt(w);
+	world_fill_data(w);
+	code_forget_pages(v);
+	bt_destroy(v->bt);
+	return world_create_bt(v);
+}
+
+int world_set_fixed(struct vcpu *v)
+{
+	struct window *win = &v->world->window;
+	struct shadow_fixed fixed = {
+		.region_base = region_base(v->vm),
+		.region_pte = region_top_entry(v->vm),
+		.window_base = win->base,
+		.window_pdes = win->n_pdes,
+		.window_pde = win->pde,
+	};
+
+	return shadow_set_fixed(v->shadow, &fixed);
 }
 
 void world_destroy(struct vcpu *v)

@@ -29,6 +29,8 @@
 #define POPF_MONITOR_WORLD_H
 
 #define REGION_BASE 0xffff800000000000
+#define REGION_SLOTS 16 /* of 512 GiB, that Linux leaves to hypervisors */
+#define REGION_SLOT_SHIFT 39
 #define REGION_VM_SHIFT 30 /* each VM has 1 GiB of the slot */
 #define REGION_VCPU_SIZE 0x10000
 #define REGION_CODE_OFF 0x0000
@@ -140,6 +142,7 @@ struct world_data {
 	struct world_table gdt;
 	struct world_table idt;
 	struct world_table cross_gdt;
+	u16 verw; /* selector for VERW, or 0: CPU buffers need no clearing */
 	u8 fsgsbase; /* RDFSBASE and kin execute (host CR4.FSGSBASE) */
 
 	/* Events that came in the wrong world, replayed after the switch. */
