@@ -143,6 +143,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 
 	vcpu_forget_walks(v);
 	code_forget_pages(v);
+	world_watch(v);
 	if (old_cr3 == v->cr3)
 		return;
 	for (slot = 0; slot < 512; slot++) {
@@ -178,4 +179,6 @@ void vcpu_invlpg(struct vcpu *v, gva_t gva)
 void vcpu_tables_changed(struct vcpu *v)
 {
 	v->world->gdt_valid = false;
+	v->world->conflict = true;
+	v->world->conflict_gva = v->world->window.base;
 }

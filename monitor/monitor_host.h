@@ -145,6 +145,8 @@ struct world {
 	gfn_t stale[16];
 	bool conflict; /* move.c: the guest wants popf's addresses */
 	gva_t conflict_gva;
+	gfn_t watched; /* the guest's table that has the window's entries */
+	u64 watched_top; /* the top-level entry that leads there */
 	struct exit_record exits[EXIT_RECORDS];
 	u32 n_exits;
 };
@@ -164,6 +166,9 @@ void world_switch(struct vcpu *v);
 
 /* move.c: get out of the guest's way; v is canonical. */
 enum emul world_move(struct vcpu *v);
+
+/* The guest loads CR3: does another table lie beside the window now? */
+void world_watch(struct vcpu *v);
 
 /* code.c */
 extern const struct bt_ops code_bt_ops;

@@ -6,6 +6,10 @@
  *
  * Where is free is read from the guest's current page table. Another table of the
  * guest may want just that place: then popf moves again when it is used.
+ *
+ * The guest's accesses inside the window do not fault, so what it maps there must
+ * be noticed when it is mapped: its level-2 table that would have the window's
+ * entries is watched (a trace), and so are the entries that lead to it.
  */
 #include "run.h"
 
@@ -24,6 +28,31 @@ static bool read_entry(struct vcpu *v, gpa_t table, u32 index, u64 *entry)
 	       (*entry & ENTRY_PRESENT);
 }
 
+static void watch_table(struct vcpu *v, gfn_t gfn)
+{
+	struct world *w = v->world;
+
+	if (w->watched == gfn)
+		return;
+	if (w->watched)
+		shadow_trace_del(v->shadow, w->watched, SHADOW_TRACE_TABLE);
+	w->watched = 0;
+	if (gfn && !shadow_trace_add(v->shadow, gfn, SHADOW_TRACE_TABLE))
+		w->watched = gfn;
+}
+
+void world_watch(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u64 top;
+
+	read_entry(v, v->cr3 & ENTRY_FRAME, w->window.base >> 39 & 511, &top);
+	if ((top ^ w->watched_top) & (ENTRY_FRAME | ENTRY_PRESENT)) {
+		w->conflict = true;
+		w->conflict_gva = w->window.base;
+	}
+}
+
 /* Does the guest have anything in the 2 MiB at gva? */
 static bool piece_used(struct vcpu *v, gva_t gva)
 {
@@ -35,6 +64,30 @@ static bool piece_used(struct vcpu *v, gva_t gva)
 	if (entry & ENTRY_LARGE)
 		return true;
 	return read_entry(v, entry & ENTRY_FRAME, gva >> 21 & 511, &entry);
+}
+
+/* Look at the tables beside the window: does the guest map anything inside? */
+static bool window_used(struct vcpu *v)
+{
+	struct world *w = v->world;
+	gva_t base = w->window.base;
+	u64 l3 = 0;
+	u32 i;
+
+	w->watched_top = 0;
+	if (read_entry(v, v->cr3 & ENTRY_FRAME, base >> 39 & 511,
+		       &w->watched_top))
+		read_entry(v, w->watched_top & ENTRY_FRAME, base >> 30 & 511, &l3);
+	/* Watch first, look then. */
+	if (l3 & ENTRY_PRESENT && !(l3 & ENTRY_LARGE))
+		watch_table(v, gpa_to_gfn(l3 & ENTRY_FRAME));
+	else
+		watch_table(v, 0);
+	for (i = 0; i < w->window.n_pdes; i++) {
+		if (piece_used(v, base + i * WINDOW_STEP))
+			return true;
+	}
+	return false;
 }
 
 /* The highest free run of the window's size, or 0. */
@@ -93,6 +146,8 @@ enum emul world_move(struct vcpu *v)
 	int ret;
 
 	w->conflict = false;
+	if (!region && !window_used(v))
+		return EMUL_DONE;
 	e = region ? move_region(v) : move_window(v);
 	if (e != EMUL_DONE)
 		return e;
@@ -102,6 +157,7 @@ enum emul world_move(struct vcpu *v)
 	w->code_stale = false;
 	w->n_stale = 0;
 	w->conflict = false;
+	window_used(v);
 	if (ret)
 		return vcpu_stop(v, "out of memory while moving");
 	return EMUL_DONE;

@@ -324,6 +324,15 @@ static void world_prepare_host(struct world *w)
 	memcpy(w->cross, (void *)gdt.address, HOST_GDT_ENTRIES * 8);
 }
 
+/* Guest user code shall find no selectors of popf's that it can load. */
+static void world_hide_tc_selectors(struct world *w)
+{
+	w->gdt_popf[((WORLD_TC_CS & ~7) - 0x1000) >> 3] =
+		w->user ? 0 : DESC_CODE64_DPL3;
+	w->gdt_popf[((WORLD_TC_SS & ~7) - 0x1000) >> 3] =
+		w->user ? 0 : DESC_DATA_DPL3;
+}
+
 static u64 world_cr4(const struct vcpu *v)
 {
 	u64 cr4 = cr4_read_shadow();
@@ -373,6 +382,7 @@ void world_switch(struct vcpu *v)
 	u64 host_xcr = 0;
 
 	world_prepare_host(w);
+	world_hide_tc_selectors(w);
 	world_prepare_msrs(v);
 	hostmsr_pge_off();
 	d->cr0 = world_cr0(v, w->user);

@@ -239,6 +239,9 @@ static void update_slot(struct shadow *s, struct shadow_page *sp,
 				s, shadow_slot_fixed_gva(s, sp, index));
 		return;
 	}
+	/* Another table beside the window: the monitor looks what is in it. */
+	if (shadow_slot_path(s, sp, index) && ((old ^ new) & GPTE_MAPPING))
+		shadow_pend_conflict(s, s->cfg.fixed.window_base);
 	note_code(s, sp, old, new);
 	if (sp->role.level > 1) {
 		if (((old ^ new) & GPTE_MAPPING) || (old & ~new & GPTE_LOSS))
