@@ -41,6 +41,7 @@
 #define BT_AHEAD 8u
 
 #define BT_CPAGE_BUCKETS 4096u
+#define BT_WANTED_BITS (1u << 18)
 
 /* The first bytes of the TC: tables and stubs that all TUs share. */
 #define FIXED_SLOW_FLAGS 0x000u /* [bits 8..15 of flags] != 0: POPF is slow */
@@ -190,6 +191,7 @@ struct cpage {
 	struct tu *tus;
 	u64 cover; /* bit n: some TU covers bytes 64n..64n+63 (may be stale) */
 	u64 starts[POPF_PAGE_SIZE / 64]; /* bit n: an instruction at n, perhaps */
+	u64 heads[POPF_PAGE_SIZE / 64]; /* bit n: a TU starts at n, perhaps */
 	u32 count;
 	bool on_empty;
 };
@@ -247,6 +249,7 @@ struct bt {
 	struct tu **hash;
 	struct tu_exit **wait; /* by target: exits that wait for it */
 	u32 hash_mask; /* of both */
+	u64 wanted[BT_WANTED_BITS / 64]; /* has any exit ever waited for it? */
 	struct cpage *by_gva[BT_CPAGE_BUCKETS];
 	struct cpage *by_gfn[BT_CPAGE_BUCKETS];
 	struct cpage *empty;

@@ -71,11 +71,19 @@ void link_clear(struct bt *bt, struct tu_exit *x)
 	bt->stats.unchains++;
 }
 
+/* A gpc's bit in bt->wanted[]: clear means that surely no exit waits for it. */
+static u32 wanted_bit(gva_t gpc)
+{
+	return (u32)(gpc ^ gpc >> 17) & (BT_WANTED_BITS - 1);
+}
+
 /* Have x wait for its target. */
 void wait_add(struct bt *bt, struct tu_exit *x)
 {
 	struct tu_exit **head = &bt->wait[tu_hash(bt, x->target, x->mode)];
+	u32 bit = wanted_bit(x->target);
 
+	bt->wanted[bit / 64] |= 1ull << (bit % 64);
 	x->next = *head;
 	*head = x;
 }
@@ -102,8 +110,12 @@ bool is_waiting(struct bt *bt, const struct tu_exit *x)
 /* Link the exits that wait for gpc to off inside tu. */
 void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off)
 {
-	struct tu_exit **p = &bt->wait[tu_hash(bt, gpc, tu->mode)], *x;
+	u32 bit = wanted_bit(gpc);
+	struct tu_exit **p, *x;
 
+	if (likely(!(bt->wanted[bit / 64] >> (bit % 64) & 1)))
+		return;
+	p = &bt->wait[tu_hash(bt, gpc, tu->mode)];
 	while ((x = *p)) {
 		if (x->target != gpc || x->mode != tu->mode) {
 			p = &x->next;
@@ -117,11 +129,13 @@ void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off)
 /* Where instruction gpc starts in the TU under way, as a TC offset; 0: nowhere. */
 static u32 find_in_buffer(const struct bt *bt, gva_t gpc)
 {
-	s64 goff = (s64)(gpc - bt->t.gpc);
+	u64 goff = gpc - bt->t.gpc;
 	u32 i;
 
+	if (goff >= bt->t.cur - bt->t.gpc)
+		return 0;
 	for (i = 0; i < bt->t.nrec; i++) {
-		if (bt->rec[i].flags == REC_BOUNDARY && bt->rec[i].goff == goff)
+		if (bt->rec[i].flags == REC_BOUNDARY && (u64)bt->rec[i].goff == goff)
 			return bt->t.off + bt->rec[i].toff;
 	}
 	return 0;

@@ -82,6 +82,7 @@ static const u8 one_byte[256] = {
 };
 
 static const u8 two_byte[256] = {
+	[0x0b] = F_KNOWN,
 	[0x1f] = COPY_M | F_GROUP,
 	[0x40 ... 0x4f] = COPY_M,
 	[0x80 ... 0x8f] = F_KNOWN | F_IMMZ | F_NO66,
@@ -99,33 +100,27 @@ static const u8 two_byte[256] = {
 	[0xc8 ... 0xcf] = COPY | F_NO66,
 };
 
-/* Classes of the one-byte opcodes that are not copied. */
-static u8 one_byte_class(u8 op)
-{
-	switch (op) {
-	case 0x70 ... 0x7f:
-		return CLS_JCC;
-	case 0x8d:
-		return CLS_LEA;
-	case 0x9c:
-		return CLS_PUSHF;
-	case 0x9d:
-		return CLS_POPF;
-	case 0xc3:
-		return CLS_RET;
-	case 0xe8:
-		return CLS_CALL;
-	case 0xe9:
-	case 0xeb:
-		return CLS_JMP;
-	case 0xfa:
-		return CLS_CLI;
-	case 0xfb:
-		return CLS_STI;
-	default:
-		return CLS_COPY;
-	}
-}
+/* Classes of the one-byte opcodes. */
+static const u8 one_byte_class[256] = {
+	[0x00 ... 0x6f] = CLS_COPY,
+	[0x70 ... 0x7f] = CLS_JCC,
+	[0x80 ... 0x8c] = CLS_COPY,
+	[0x8d] = CLS_LEA,
+	[0x8e ... 0x9b] = CLS_COPY,
+	[0x9c] = CLS_PUSHF,
+	[0x9d] = CLS_POPF,
+	[0x9e ... 0xc2] = CLS_COPY,
+	[0xc3] = CLS_RET,
+	[0xc4 ... 0xe7] = CLS_COPY,
+	[0xe8] = CLS_CALL,
+	[0xe9] = CLS_JMP,
+	[0xea] = CLS_COPY,
+	[0xeb] = CLS_JMP,
+	[0xec ... 0xf9] = CLS_COPY,
+	[0xfa] = CLS_CLI,
+	[0xfb] = CLS_STI,
+	[0xfc ... 0xff] = CLS_COPY,
+};
 
 /* Opcodes whose ModRM says more; *f gets the immediate's flags. CLS_NONE: odd. */
 static u8 group(u8 map, u8 op, u8 modrm, u8 *f)
@@ -244,6 +239,62 @@ static bool take_prefixes(const u8 *p, struct prefixes *x)
 	return false;
 }
 
+/* Whole instructions that are common and fit no pattern. */
+static bool decode_special(struct bt_insn *in, const u8 *p)
+{
+	static const u8 endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	u8 len = 0, opcode = 0;
+
+	if (p[0] != 0xf3)
+		return false;
+	if (!memcmp(p, endbr64, 4)) {
+		len = 4;
+		opcode = 0x1e;
+	} else if (p[1] == 0x90) {
+		len = 2; /* PAUSE */
+		opcode = 0x90;
+	}
+	if (!len)
+		return false;
+	in->len = len;
+	in->cls = CLS_COPY;
+	in->opcode = opcode;
+	in->rex = in->seg = 0;
+	in->asize = in->rip_rel = in->full = false;
+	in->rel = 0;
+	return true;
+}
+
+/*
+ * LOCK in front of what may have it: read-modify-write instructions with a memory
+ * operand. p is behind the prefix; true: rex and opcode allow it.
+ */
+static bool lockable(const u8 *p)
+{
+	u8 op, reg;
+
+	if ((*p & 0xf0) == 0x40)
+		p++;
+	op = *p++;
+	if (op == 0x0f) {
+		op = *p++;
+		reg = *p >> 3 & 7;
+		if (*p >= 0xc0)
+			return false;
+		return op == 0xab || op == 0xb3 || op == 0xbb || op == 0xb0 ||
+		       op == 0xb1 || op == 0xc0 || op == 0xc1 ||
+		       (op == 0xba && reg >= 5);
+	}
+	reg = *p >> 3 & 7;
+	if (*p >= 0xc0)
+		return false;
+	if (op < 0x38)
+		return (op & 7) < 2;
+	return ((op == 0x80 || op == 0x81 || op == 0x83) && reg != 7) ||
+	       ((op == 0xfe || op == 0xff) && reg <= 1) ||
+	       ((op == 0xf6 || op == 0xf7) && (reg == 2 || reg == 3));
+}
+
 /*
  * Decode what is at p, with at least BT_INSN_MAX bytes at hand, into *in (but not
  * its gpc and bytes). False: not one of ours.
@@ -254,8 +305,19 @@ bool decode_fast(struct bt_insn *in, const u8 *p)
 	u32 n, imm = 0;
 	u8 f, op, map = 0, cls = CLS_COPY;
 
-	if (!take_prefixes(p, &x))
-		return false;
+	/* Most have a REX or nothing at all in front. */
+	if ((p[0] & 0xf0) == 0x40) {
+		x.rex = p[0];
+		x.n = 1;
+	} else if (!one_byte[p[0]] && p[0] != 0x0f) {
+		if (p[0] == 0xf3)
+			return decode_special(in, p);
+		x.n = p[0] == 0xf0;
+		if (x.n && !lockable(p + 1))
+			return false;
+		if (!take_prefixes(p, &x))
+			return false;
+	}
 	n = x.n;
 	op = p[n++];
 	f = one_byte[op];
@@ -267,9 +329,11 @@ bool decode_fast(struct bt_insn *in, const u8 *p)
 	if (!(f & F_KNOWN) || (f & F_NO66 && x.opsize))
 		return false;
 	if (!map)
-		cls = one_byte_class(op);
+		cls = one_byte_class[op];
 	else if ((op & 0xf0) == 0x80)
 		cls = CLS_JCC;
+	else if (op == 0x0b)
+		cls = CLS_UD;
 	in->rip_rel = false;
 	in->modrm_off = (u8)n;
 	if (f & F_MODRM) {

@@ -20,6 +20,19 @@ static inline void emit1(struct bt *bt, u8 a)
 		t->overflow = true;
 }
 
+/* The current guest instruction as it is. */
+static inline void emit_insn(struct bt *bt)
+{
+	struct bt_trans *t = &bt->t;
+
+	if (unlikely(t->n + 16 > BT_TU_BYTES)) {
+		t->overflow = true;
+		return;
+	}
+	memcpy(t->code + t->n, bt->insn.bytes, 16);
+	t->n += bt->insn.len;
+}
+
 static inline void emit4(struct bt *bt, u32 v)
 {
 	struct bt_trans *t = &bt->t;

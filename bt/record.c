@@ -53,17 +53,13 @@ void rec_add_target(struct bt *bt, u32 exit, u16 spilled)
 	rec_push(bt, &r);
 }
 
+/* The long form. */
 static u8 *pack_one(u8 *p, const struct bt_rec *prev, const struct bt_rec *r)
 {
 	u32 td = r->toff - prev->toff;
 	s32 gd = r->goff - prev->goff;
 	u8 *head = p;
 
-	if (r->flags == REC_BOUNDARY && !r->spilled && td >= 1 && td <= 15 &&
-	    gd >= 0 && gd <= 15) {
-		*p++ = (u8)(td << 4 | gd);
-		return p;
-	}
 	*p++ = 0;
 	*p++ = r->flags;
 	*p++ = (u8)td;
@@ -87,15 +83,21 @@ static u8 *pack_one(u8 *p, const struct bt_rec *prev, const struct bt_rec *r)
 /* Pack bt->rec[] into bt->packed[]; its length. */
 u32 rec_pack(struct bt *bt)
 {
-	struct bt_rec prev = { 0 };
+	static const struct bt_rec start;
+	const struct bt_rec *prev = &start, *r = bt->rec;
+	const struct bt_rec *end = r + bt->t.nrec;
 	u8 *p = bt->packed;
-	u32 i;
 
-	for (i = 0; i < bt->t.nrec; i++) {
-		if (bt->rec[i].toff - prev.toff > 255)
+	for (; r < end; prev = r, r++) {
+		u32 td = r->toff - prev->toff;
+		u32 gd = (u32)(r->goff - prev->goff);
+
+		if (likely(r->flags == REC_BOUNDARY && td - 1 < 15 && gd < 16))
+			*p++ = (u8)(td << 4 | gd);
+		else
+			p = pack_one(p, prev, r);
+		if (unlikely(td > 255))
 			bt->t.fail = true;
-		p = pack_one(p, &prev, &bt->rec[i]);
-		prev = bt->rec[i];
 	}
 	return (u32)(p - bt->packed);
 }

@@ -162,17 +162,40 @@ bool is_boundary(const struct tu *tu, u32 off, gva_t gpc)
 	return false;
 }
 
-/* The boundary gpc in the middle of some TU of the page. */
-static bool find_on_page(const struct cpage *cp, gva_t gpc, u32 mode,
-			 struct tu **out, u32 *off)
+/* The highest bit set at or below bit n of a page's bitmap; -1: none. */
+static int bit_below(const u64 *map, int n)
 {
-	u32 at = (u32)(gpc - cp->page);
+	u64 word;
+	int i;
+
+	if (n < 0)
+		return -1;
+	i = n / 64;
+	word = map[i] & (~0ull >> (63 - n % 64));
+	while (!word) {
+		if (!i)
+			return -1;
+		word = map[--i];
+	}
+	return i * 64 + 63 - __builtin_clzll(word);
+}
+
+/*
+ * The boundary gpc in the middle of some TU of the page: of those that start a
+ * little below it, the nearest first.
+ */
+static bool find_on_page(struct bt *bt, const struct cpage *cp, gva_t gpc,
+			 u32 mode, struct tu **out, u32 *off)
+{
+	int at = (int)(gpc - cp->page), n = at;
 	struct tu *tu;
 
 	if (!(cp->starts[at / 64] >> (at % 64) & 1))
 		return false;
-	for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
-		if (gpc - tu->gpc >= tu->glen || tu->mode != mode)
+	while ((n = bit_below(cp->heads, n - 1)) >= 0 &&
+	       at - n < BT_TU_INSNS * BT_INSN_MAX) {
+		tu = tu_lookup(bt, cp->page + (u32)n, mode);
+		if (!tu || gpc - tu->gpc >= tu->glen)
 			continue;
 		*off = find_in_tu(tu, gpc);
 		*out = tu;
@@ -197,7 +220,7 @@ bool find_place(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off)
 		return true;
 	}
 	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
-		if (cp->page == page && find_on_page(cp, gpc, mode, tu, off))
+		if (cp->page == page && find_on_page(bt, cp, gpc, mode, tu, off))
 			return true;
 	}
 	return false;

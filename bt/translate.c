@@ -261,7 +261,7 @@ static void translate_copy(struct bt *bt)
 	u32 disp;
 
 	if (!in->rip_rel) {
-		emit_bytes(bt, in->bytes, in->len);
+		emit_insn(bt);
 		return;
 	}
 	/* With 67h the sum is cut to 32 bits, so any distance can be had. */
@@ -338,7 +338,7 @@ static void dispatch(struct bt *bt)
 		translate_copy(bt);
 		break;
 	case CLS_VERBATIM:
-		emit_bytes(bt, bt->insn.bytes, bt->insn.len);
+		emit_insn(bt);
 		break;
 	case CLS_NOTHING:
 		break;

@@ -191,6 +191,7 @@ static void page_del(struct bt *bt, struct tu *tu, u32 n)
 		return;
 	cp->cover = 0;
 	memset(cp->starts, 0, sizeof(cp->starts));
+	memset(cp->heads, 0, sizeof(cp->heads));
 	if (!cp->on_empty) {
 		cp->on_empty = true;
 		cp->empty_next = bt->empty;
@@ -235,6 +236,7 @@ static void note_starts(struct bt *bt, struct tu *tu)
 {
 	u32 first = (u32)(tu->gpc - tu->cp[0]->page), at, i;
 
+	tu->cp[0]->heads[first / 64] |= 1ull << (first % 64);
 	/* Its own record may say "at the target" already, if it is a jmp. */
 	link_waiting(bt, tu, tu->gpc, tu->off + tu->entry);
 	for (i = 0; i < bt->t.nrec; i++) {
