@@ -539,9 +539,35 @@ static void put_lea_rip(struct gen *g)
 	put4(g, (u32)gen_random(g));
 }
 
+/* To the same privilege: rax = rsp; push ss, rax, flags, cs, target; iretq */
+static void put_iret(struct gen *g)
+{
+	u32 at;
+	u64 target;
+
+	if (g->no_flags_push)
+		return;
+	put_mov_imm(g, 3, 0);
+	at = g->n - 8;
+	put(g, "\x48\x89\xe0\x6a\x2b\x50", 6);
+	if (chance(g, 50)) {
+		put1(g, 0x9c);
+	} else {
+		put1(g, 0x68);
+		put4(g, 0x202 | (gen_below(g, 0x1000) & 0x8d5));
+	}
+	put(g, "\x6a\x33\x53\x48\xcf", 5);
+	put_run(g, 2);
+	target = g->base + g->n;
+	memcpy(g->code + at, &target, 8);
+}
+
 static void put_piece(struct gen *g)
 {
-	switch (gen_below(g, 16)) {
+	switch (gen_below(g, 17)) {
+	case 16:
+		put_iret(g);
+		break;
 	case 0:
 	case 1:
 		put_jcc(g);

@@ -472,6 +472,87 @@ static void assert_atomic(const char *code, u32 n)
 
 #define ATOMIC(bytes) assert_atomic(bytes, sizeof(bytes) - 1)
 
+/* At STACK_TOP: to RIG_NEAR + 6, a stack a little higher, the same selectors. */
+static void iret_frame(u64 flags)
+{
+	u64 *f = (u64 *)STACK_TOP;
+
+	rig.page->sel[SEG_CS] = 0x10;
+	rig.page->sel[SEG_SS] = 0x18;
+	f[0] = RIG_NEAR + 6;
+	f[1] = 0x10;
+	f[2] = flags;
+	f[3] = STACK_TOP + 0x40;
+	f[4] = 0x18;
+}
+
+static void test_iret_stays_in_translated_code_when_it_can(void **state)
+{
+	fresh();
+	rig.page->viopl = 0x2000;
+	iret_frame(0x2d5);
+	CODE("\x48\xcf\xcc\xcc\xcc\xcc\x50");
+	run_to_end();
+	assert_int_equal(callouts, 0);
+	assert_int_equal(res.st.rip, RIG_NEAR + 7);
+	assert_int_equal(res.st.gpr[4], STACK_TOP + 0x38);
+	assert_int_equal(res.st.rflags, 0xd5);
+	assert_int_equal(rig.page->vif, 0x200);
+	assert_int_equal(rig.page->viopl, 0);
+	assert_int_equal(res.st.gpr[0], st.gpr[0]);
+	assert_int_equal(res.st.gpr[1], st.gpr[1]);
+}
+
+static void test_iret_elsewhere_is_a_callout_with_nothing_done(void **state)
+{
+	static const struct {
+		u8 word;
+		u64 value;
+	} odd[] = { { 1, 0x33 },   { 1, 0x11 },	 { 4, 0x2b },
+		    { 4, 0 },	   { 2, 0x102 }, { 2, 0x4002 },
+		    { 2, 0x1002 }, { 2, 0x3202 } };
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(odd) + 1; i++) {
+		fresh();
+		rig.on_callout = NULL;
+		iret_frame(0x2d5);
+		if (i < ARRAY_SIZE(odd))
+			((u64 *)STACK_TOP)[odd[i].word] = odd[i].value;
+		else
+			rig.page->iret_slow = 1;
+		CODE("\x48\xcf\xcc");
+		run();
+		assert_int_equal(res.stop, RIG_CALLOUT);
+		assert_int_equal(res.st.rip, RIG_NEAR);
+		assert_memory_equal(res.st.gpr, st.gpr, sizeof(st.gpr));
+		assert_int_equal(res.st.rflags, st.rflags);
+		assert_int_equal(rig.page->vif, 0);
+	}
+}
+
+/* With IF newly set and something pending, the monitor gets to look. */
+static void test_iret_with_an_event_pending_leaves(void **state)
+{
+	fresh();
+	rig.page->pend_if_set = 1;
+	iret_frame(0x2d5);
+	CODE("\x48\xcf\xcc\xcc\xcc\xcc\x50");
+	run_to_end();
+	rig.exits[BT_EXIT_INDIRECT] = 0;
+	/* The way back is translated now, so only the event makes it leave. */
+	fresh();
+	rig.page->pend_if_set = 1;
+	iret_frame(0x2d5);
+	run_to_end();
+	assert_int_equal(rig.exits[BT_EXIT_INDIRECT], 1);
+	fresh();
+	rig.page->pend_if_set = 1;
+	iret_frame(0xd5);
+	run_to_end();
+	assert_int_equal(rig.exits[BT_EXIT_INDIRECT], 1);
+}
+
 static void test_inline_sequences_are_atomic_at_every_host_instruction(void **s)
 {
 	u64 flags = 0x2d5;
@@ -489,6 +570,8 @@ static void test_inline_sequences_are_atomic_at_every_host_instruction(void **s)
 	ATOMIC("\xf3\x0f\xc7\xf8\xcc"); /* rdpid rax */
 	memcpy((void *)STACK_TOP, &flags, 8);
 	ATOMIC("\x9d\xcc"); /* popf */
+	iret_frame(0x2d5);
+	ATOMIC("\x48\xcf\xcc\xcc\xcc\xcc\xcc\xcc"); /* iretq */
 	ignore_ad = true;
 	ATOMIC("\x0f\x31\xcc"); /* rdtsc */
 	ATOMIC("\x0f\x01\xf9\xcc"); /* rdtscp */
@@ -662,6 +745,11 @@ int main(void)
 		cmocka_unit_test(
 			test_mov_from_control_registers_reads_the_copies),
 		cmocka_unit_test(test_selectors_come_from_the_page),
+		cmocka_unit_test(
+			test_iret_stays_in_translated_code_when_it_can),
+		cmocka_unit_test(
+			test_iret_elsewhere_is_a_callout_with_nothing_done),
+		cmocka_unit_test(test_iret_with_an_event_pending_leaves),
 		cmocka_unit_test(
 			test_inline_sequences_are_atomic_at_every_host_instruction),
 		cmocka_unit_test(test_stack_faults_are_precise),
