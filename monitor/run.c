@@ -273,12 +273,43 @@ static void replay_host_event(struct vcpu *v, u32 vector)
 }
 
 /*
+ * The guest's breakpoints, for its user code: that runs at its own addresses.
+ * Those on addresses of the upper half stay out, the region and the host live
+ * there; so does I/O (type 2), which needs CR4.DE. True when there are any.
+ */
+static bool load_breakpoints(struct vcpu *v)
+{
+	u64 dr7 = 0;
+	u32 i;
+
+	if (!v->world->user || !(v->dr7 & 0xff))
+		return false;
+	for (i = 0; i < 4; i++) {
+		u64 control = v->dr7 >> (16 + 4 * i) & 0xf;
+
+		if (!(v->dr7 >> (2 * i) & 3) || (control & 3) == 2 ||
+		    v->dr[i] >> 47)
+			continue;
+		dr7 |= 1ull << (2 * i) | control << (16 + 4 * i);
+	}
+	if (!dr7)
+		return false;
+	set_debugreg(v->dr[0], 0);
+	set_debugreg(v->dr[1], 1);
+	set_debugreg(v->dr[2], 2);
+	set_debugreg(v->dr[3], 3);
+	set_debugreg(dr7, 7);
+	return true;
+}
+
+/*
  * One trip to the guest world. Returns its exit vector, or -1 when something came
  * up before the entry.
  */
 static int enter_guest(struct vcpu *v)
 {
 	struct world *w = v->world;
+	bool breakpoints;
 	u32 vector;
 	int ret = -1;
 
@@ -292,7 +323,10 @@ static int enter_guest(struct vcpu *v)
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
 	trace_popf_entry(v);
+	breakpoints = load_breakpoints(v);
 	world_switch(v);
+	if (unlikely(breakpoints))
+		set_debugreg(0, 7);
 	vector = w->data->regs.vector;
 	if (vector == VEC_DB) {
 		get_debugreg(w->dr6, 6);
