@@ -585,27 +585,123 @@ static void test_flush_empties_but_old_code_leads_out(void **state)
 	assert_int_equal(guest.traced[0], 1);
 }
 
+static u64 rng_state = 88172645463325252ull;
+
+static u64 rng(void)
+{
+	rng_state ^= rng_state << 13;
+	rng_state ^= rng_state >> 7;
+	rng_state ^= rng_state << 17;
+	return rng_state * 0x2545f4914f6cdd1dull >> 8;
+}
+
+static bool three_of_four(void *arg, gva_t page, gfn_t gfn)
+{
+	return rng() % 4;
+}
+
+/* Random bytes, with enough short branches among them to make a web. */
+static void random_code(u32 page)
+{
+	static const u8 branch[] = { 0xe8, 0xe9, 0xeb, 0x74, 0x75,
+				     0xc3, 0xe2, 0xe3, 0xff };
+	u32 i;
+
+	for (i = 0; i < POPF_PAGE_SIZE; i++) {
+		guest.memory[page][i] = (u8)rng();
+		if (rng() % 6 == 0)
+			guest.memory[page][i] = branch[rng() % 9];
+		else if (rng() % 3 == 0)
+			guest.memory[page][i] = 0;
+	}
+}
+
+static void random_operation(void)
+{
+	gva_t gpc = CODE + rng() % (PAGES * POPF_PAGE_SIZE);
+	u32 page = (u32)(rng() % PAGES), i;
+	struct bt_exit x;
+	tpc_t tpc;
+
+	switch (rng() % 64) {
+	case 0:
+		random_code((u32)guest.gfn_of[page]);
+		bt_invalidate_gpa(guest.bt, guest.gfn_of[page] << 12, 4096);
+		break;
+	case 1:
+		i = (u32)(rng() % 4096);
+		guest.memory[page][i] = (u8)rng();
+		bt_invalidate_gpa(guest.bt, (u64)page << 12 | i, 1);
+		break;
+	case 2:
+		guest.gfn_of[page] = page + PAGES * (rng() % 2);
+		bt_invalidate_gva(guest.bt, CODE + page * POPF_PAGE_SIZE);
+		break;
+	case 3:
+		if (rng() % 16 == 0)
+			bt_flush(guest.bt);
+		break;
+	case 4:
+		if (rng() % 8 == 0)
+			bt_revalidate(guest.bt, three_of_four, NULL);
+		break;
+	case 5:
+		bt_invalidate_gva_range(guest.bt, gpc, gpc + 0x3000);
+		break;
+	case 6 ... 15:
+		bt_indirect(guest.bt, gpc, BT_MODE_LONG, &tpc);
+		break;
+	case 16 ... 18:
+		bt_enter(guest.bt, gpc, BT_MODE_STEP, &tpc);
+		break;
+	default:
+		if (bt_enter(guest.bt, gpc, BT_MODE_LONG, &tpc))
+			break;
+		for (i = 0; i < 200; i++) {
+			bt_exit_at(guest.bt, tpc + i, &x);
+			if (x.kind == BT_EXIT_DIRECT)
+				bt_chain(guest.bt, &x, &tpc);
+		}
+		break;
+	}
+}
+
+static void test_random_operations_on_random_code_stay_consistent(void **state)
+{
+	u32 i;
+
+	guest.bt->cfg.audit = false;
+	for (i = 0; i < PAGES * 2; i++)
+		random_code(i);
+	for (i = 0; i < 20000; i++) {
+		random_operation();
+		if (i % 100 == 0)
+			assert_true(bt_audit(guest.bt));
+	}
+	assert_true(bt_audit(guest.bt));
+	assert_true(stats().evictions > 10);
+	assert_true(stats().chains > 10000);
+}
+
 /* --- untrusted tpcs ------------------------------------------------------------------------- */
 
 static void test_any_tpc_gives_none_or_something_real(void **state)
 {
 	struct bt_exit x;
 	struct bt_state bs;
-	u64 tpc, rng = 88172645463325252ull;
+	u64 tpc, r;
 	u32 i, n = 0;
 
 	put(0, 0, "\x9c\x9d\x0f\x01\xf8\xff\x13", 7);
 	enter(CODE);
 	bt_indirect(guest.bt, CODE + 1, BT_MODE_LONG, &tpc);
 	for (i = 0; i < 200000; i++) {
-		rng ^= rng << 13;
-		rng ^= rng >> 7;
-		rng ^= rng << 17;
-		tpc = rng;
+		r = rng();
+		tpc = r;
 		if (i & 1)
-			tpc = WINDOW + rng % (WINDOW_TC_OFF + TC_SIZE + 4096);
+			tpc = WINDOW + r % (WINDOW_TC_OFF + TC_SIZE + 4096);
 		if (i & 2)
-			tpc = WINDOW + WINDOW_TC_OFF + rng % 4096;
+			tpc = WINDOW + WINDOW_TC_OFF + r % 4096;
 		bt_exit_at(guest.bt, tpc, &x);
 		n += x.kind != BT_EXIT_NONE;
 		if (!bt_recover(guest.bt, tpc, &bs) && !bs.indirect)
@@ -642,6 +738,7 @@ int main(void)
 		TEST(test_ranges_and_top_slots),
 		TEST(test_a_full_cache_evicts_and_stays_consistent),
 		TEST(test_flush_empties_but_old_code_leads_out),
+		TEST(test_random_operations_on_random_code_stay_consistent),
 		TEST(test_any_tpc_gives_none_or_something_real),
 	};
 
