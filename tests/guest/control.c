@@ -315,7 +315,8 @@ TEST(user_ports_need_iopl_or_the_bitmap)
 	big.tss.iomap = sizeof(struct tss);
 	memset(big.bitmap, 0xff, sizeof(big.bitmap));
 	big.bitmap[0x3ff / 8] &= ~(1 << (0x3ff & 7));
-	d[0] = (sizeof(big) - 1) | (addr & 0xffffff) << 16 | 0x89ul << 40 | (addr >> 24 & 0xff) << 56;
+	d[0] = (sizeof(big) - 1) | (addr & 0xffffff) << 16 | 0x89ul << 40 |
+	       (addr >> 24 & 0xff) << 56;
 	d[1] = addr >> 32;
 	asm volatile("ltr %w0" : : "r"(SEL_FREE));
 	u.rip = USER_CODE;

@@ -12,7 +12,8 @@ guest-lib    := $(patsubst tests/guest/lib/%,$(O)/tests/guest/lib/%.o,\
 
 guest-cflags := -std=gnu11 -m64 -O2 -g -MMD -MP -ffreestanding -fno-pic -fno-pie \
 	-mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
-	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-toplevel-reorder -Wno-clobbered -Wno-array-bounds -Wno-infinite-recursion \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-toplevel-reorder \
+	-Wno-clobbered -Wno-array-bounds -Wno-infinite-recursion \
 	-Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -Itests/guest/lib
 
 $(O)/tests/guest/lib/%.o: tests/guest/lib/%

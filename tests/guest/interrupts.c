@@ -195,7 +195,8 @@ TEST(pushf_and_popf_keep_every_flag)
 		CHECK_EQ(got, flags);
 		/* reserved bits and VM, RF, VIF, VIP cannot be set */
 		asm volatile("pushq %1; popfq; pushfq; popq %0; pushq $2; popfq"
-			     : "=&r"(got) : "r"(flags | RF_RF | RF_VM | 1ul << 40 | 8 | 0x20 | 0x8000)
+			     : "=&r"(got)
+			     : "r"(flags | RF_RF | RF_VM | 1ul << 40 | 8 | 0x20 | 0x8000)
 			     : "memory", "cc");
 		CHECK_EQ(got, flags);
 	}

@@ -262,7 +262,8 @@ TEST(user_mode_sees_nothing_but_its_pages)
 			CHECK_EQ(u.cr2, base + probe[i]);
 			CHECK_EQ(u.error & PF_U, PF_U);
 			/* present for user mode to see only where the guest has it */
-			CHECK(!(u.error & PF_P) || is_mine(u.rbx), "%lx: error %lx", u.rbx, u.error);
+			CHECK(!(u.error & PF_P) || is_mine(u.rbx), "%lx: error %lx", u.rbx,
+			      u.error);
 		}
 		pages_free_all();
 	}

@@ -118,7 +118,8 @@ static void remapping(void)
 /* mov $n, %eax; ret: written, run, changed, over and over. */
 static void generated_code(void)
 {
-	unsigned char *p = (unsigned char *)map_new(8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE);
+	unsigned char *p = (unsigned char *)map_new(
+		8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE);
 	int (*f)(void) = (int (*)(void))p;
 	int i;
 

@@ -66,7 +66,8 @@ static void periodic_timer(void)
 
 static void clocks_never_go_back(void)
 {
-	static const int clocks[] = { CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME };
+	static const int clocks[] = { CLOCK_MONOTONIC, CLOCK_REALTIME,
+				      CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME };
 	unsigned int c;
 	int i;
 

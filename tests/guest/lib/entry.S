@@ -9,7 +9,8 @@
 	.text
 
 	.macro	STUB vec
-	.if	(\vec == 8) || (\vec >= 10 && \vec <= 14) || (\vec == 17) || (\vec == 21) || (\vec == 29) || (\vec == 30)
+	.if	(\vec == 8) || (\vec >= 10 && \vec <= 14) || (\vec == 17) || \
+		(\vec == 21) || (\vec == 29) || (\vec == 30)
 	.else
 	pushq	$0
 	.endif
