@@ -66,7 +66,8 @@ module: $(zydis)
 			"install linux-headers-$(KREL), or set KREL= or KDIR=" >&2; \
 		exit 2; }
 	$(quiet)scripts/module-tree $(farm)
-	$(quiet)$(MAKE) -s -C $(KDIR) $(kbuild-flags) modules
+	@# Without our O=, which would mean something else to the kernel's Makefile.
+	$(quiet)MAKEFLAGS= $(MAKE) -s -j$(shell nproc) -C $(KDIR) $(kbuild-flags) modules
 	$(quiet)strip --strip-debug -o $(farm)/popf-stripped.ko $(farm)/popf.ko
 	$(quiet)[ "$(KREL)" != "$$(scripts/kernel-release)" ] || \
 		cmp -s $(farm)/popf-stripped.ko $(O)/popf.ko || cp $(farm)/popf-stripped.ko $(O)/popf.ko
