@@ -133,10 +133,6 @@ int cache_begin(struct bt *bt, u32 *off)
 }
 
 /*
- * Keep what was emitted at off, len bytes of code, as a TU. Copies bt->exit[] and
- * bt->packed[]. Cannot fail after cache_begin().
- */
-/*
  * Code is put together in a buffer and moved into the TC in words: each store to
  * memory that has been executed costs much more than a store, on real CPUs and
  * far more where the host itself is emulated.
@@ -150,6 +146,10 @@ static void cache_move_code(struct bt *bt, u32 off, u32 len)
 		WRITE_ONCE(to[i], bt->code[i]);
 }
 
+/*
+ * Keep what was emitted at off, len bytes of code, as a TU. Copies bt->exit[] and
+ * bt->packed[]. Cannot fail after cache_begin().
+ */
 struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 			  u32 rec_len)
 {

@@ -2,7 +2,7 @@
 /*
  * What becomes of an instruction: by mnemonic where that matters, else by
  * category. Whatever is in neither table is CLS_NONE and is treated as a callout,
- * never copied; tests/unit/test-bt-classify.c proves that nothing is.
+ * never copied; tests/unit/test_bt_classify.c proves that nothing is.
  *
  * Copied are instructions that do the same in ring 3 as in ring 0. Those that
  * fault in ring 3, or that quietly do or show something else there, are not.

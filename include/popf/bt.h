@@ -39,8 +39,8 @@ struct bt_config {
 	gva_t window; /* base of the TC window in the guest's address space */
 	u32 tc_size; /* bytes of TC, multiple of 64 KiB, 256 KiB..128 MiB */
 	u8 *bounce_code; /* writable host mapping of WINDOW_BOUNCE_CODE */
-	u64 *ibl_key; /* writable host mapping of the key table */
-	u64 *ibl_tpc; /* writable host mapping of the target table */
+	u64 *ibl_key; /* not used: targets verify themselves; may be NULL */
+	u64 *ibl_tpc; /* writable host mapping of the indirect target table */
 	u8 *tc; /* writable host mapping of the TC, contiguous */
 	bool has_fsgsbase; /* RDGSBASE/WRGSBASE execute in ring 3 */
 	bool tsc_callout; /* RDTSC must be a callout */
@@ -125,7 +125,11 @@ int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc);
  */
 void bt_exit_at(struct bt *bt, tpc_t tpc, struct bt_exit *out);
 
-/* After BT_EXIT_DIRECT: find or translate the target, patch the branch. As bt_enter(). */
+/*
+ * After BT_EXIT_DIRECT: find or translate the target and link what leads to it.
+ * As bt_enter(). Exits are linked as soon as both ends exist, so this is about
+ * targets that have not been translated.
+ */
 int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc);
 
 /* After BT_EXIT_INDIRECT: find or translate, fill the indirect table. As bt_enter(). */
