@@ -5,7 +5,7 @@
 # and $build (its build folder, overridable with O=).
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=${O:-$top/build}
+build=$(realpath -m "${O:-$top/build}")
 mkdir -p "$build"
 
 # One sentence on stderr.
