@@ -80,7 +80,12 @@ struct shadow_ops {
 	 * shadow_trace_code() and mmu notifiers.
 	 */
 	void (*code_mapping)(void *opaque, gfn_t gfn);
-	/* Guest maps something inside the TC window or the region's slot. */
+	/*
+	 * Guest maps something inside the TC window or the region's slot, or
+	 * has changed an entry that leads to the table that would have the
+	 * window's entries (gva: the window's base; look what is there now).
+	 * Without locks.
+	 */
 	void (*window_conflict)(void *opaque, gva_t gva);
 	/*
 	 * Get vCPUs out of the guest world; may sleep. Called before the first
