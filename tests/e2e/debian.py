@@ -74,18 +74,16 @@ def lab_command(script, flags=(), seconds=900):
 
 
 def run(command, log_name, seconds=1200):
-    """Returns (output, exit status); the output is in build/tests/e2e/LOG_NAME.log too."""
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds
-        )
-        output, status = done.stdout, done.returncode
-    except subprocess.TimeoutExpired as late:
-        output, status = late.stdout or b"", 124
-    text = output.decode(errors="replace").replace("\r", "")
-    with open(os.path.join(WORK, log_name + ".log"), "w", encoding="utf-8") as log:
-        log.write(text)
-    return text, status
+    """Returns (output, exit status); the output grows in build/tests/e2e/LOG_NAME.log."""
+    path = os.path.join(WORK, log_name + ".log")
+    with open(path, "wb") as log:
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=seconds)
+            status = done.returncode
+        except subprocess.TimeoutExpired:
+            status = 124
+    with open(path, "rb") as log:
+        return log.read().decode(errors="replace").replace("\r", ""), status
 
 
 def report_checks(tap, output, prefix=""):
