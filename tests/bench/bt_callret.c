@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a call and its return cost natively and translated: prints the least of
- * several measurements in nanoseconds per pair, for a direct call from one place, an indirect one, and a function called
- * from 16 places in turn.
+ * several measurements in nanoseconds per pair, for a direct call from one place,
+ * an indirect one, and a function called from 16 places in turn.
  */
 #include <stdio.h>
 #include <string.h>
