@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define LIMIT 60
+#define LIMIT 120
 #define STATUS_FAILED 1
 #define STATUS_SKIPPED 77
 

@@ -143,8 +143,8 @@ static void large_memory(void)
 	long pages = sysconf(_SC_AVPHYS_PAGES), use = pages / 2, i;
 	char *p;
 
-	if (use > (256 << 20) / 4096)
-		use = (256 << 20) / 4096;
+	if (use > (128 << 20) / 4096)
+		use = (128 << 20) / 4096;
 	p = map_new((size_t)use * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	for (i = 0; i < use; i++)
 		*(long *)(p + i * 4096) = i * 17;
@@ -190,7 +190,7 @@ const struct check memory_checks[] = {
 	{ "shared_file", shared_file, 0 },
 	{ "remapping", remapping, 0 },
 	{ "generated_code", generated_code, 0 },
-	{ "large_memory", large_memory, 120 },
-	{ "memory_holds_under_load", memory_holds_under_load, 120 },
+	{ "large_memory", large_memory, 300 },
+	{ "memory_holds_under_load", memory_holds_under_load, 300 },
 	{ 0 },
 };
