@@ -66,9 +66,6 @@ def tcg_command(initrd_path, memory="512M", append=""):
 
 
 def lab_command(script, flags=(), seconds=900):
-    if os.environ.get("HW") == "bochs":
-        files = [word for name in (guest_image.KERNEL,) for word in ("--file", name)]
-        return [os.path.join(TOP, "tests/lab/bochs"), "--module", "--timeout", "7200", *files, "--", script]
     flags = [*flags, *shlex.split(os.environ.get("LABFLAGS", ""))]
     return [os.path.join(TOP, "tests/lab/run"), "--module", "--timeout", str(seconds), *flags, "--", script]
 
