@@ -95,7 +95,7 @@ sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 # objects(FLAVOUR, SOURCES)
 objects = $(patsubst %.c,$(O)/$(1)/%.o,$(2))
 
-userland-src := $(sort $(wildcard userland/*.c devices/*.c))
+userland-src := $(sort $(wildcard userland/*.c userland/*/*.c devices/*.c))
 userland-obj := $(call objects,obj,$(userland-src))
 zydis-names  := Decoder DecoderData Encoder EncoderData MetaInfo Mnemonic \
 	Register Segment SharedData Utils Zydis
@@ -149,7 +149,7 @@ core-src    := $(sort $(wildcard bt/*.c shadow/*.c) $(MONITOR_PORTABLE))
 core-asan   := $(call objects,asan,$(core-src))
 core-plain  := $(call objects,plain,$(core-src))
 device-asan := $(call objects,asan,$(sort $(wildcard devices/*.c)))
-user-asan   := $(call objects,asan,$(filter-out %/main.c,$(sort $(wildcard userland/*.c))))
+user-asan   := $(call objects,asan,$(filter-out %/main.c,$(sort $(wildcard userland/*.c userland/*/*.c))))
 lib-asan    := $(if $(core-src),$(O)/libpopfcore-asan.a) \
 	$(if $(device-asan),$(O)/libdevices-asan.a) \
 	$(if $(user-asan),$(O)/libuserland-asan.a)
