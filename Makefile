@@ -246,8 +246,8 @@ run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
 
 export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS
 
-bench: guest lab-needs
-	$(quiet)scripts/bench $(or $(BENCH),boot)
+bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs)
+	$(quiet)scripts/$(if $(filter native,$(BENCH)),bench-native,bench $(or $(BENCH),boot))
 
 # --- the rest ---------------------------------------------------------------
 

@@ -169,9 +169,19 @@ static void map_at(u64 at, size_t len, int prot, int fd, off_t off)
 	}
 }
 
+static u64 more_code, more_code_size;
+
 static bool in_code(u64 gva)
 {
-	return gva - RIG_NEAR < RIG_CODE_SIZE || gva - RIG_FAR < RIG_CODE_SIZE;
+	return gva - RIG_NEAR < RIG_CODE_SIZE ||
+	       gva - RIG_FAR < RIG_CODE_SIZE || gva - more_code < more_code_size;
+}
+
+void rig_map_code(u64 at, u64 size)
+{
+	map_at(at, size, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0);
+	more_code = at;
+	more_code_size = size;
 }
 
 static int rig_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
