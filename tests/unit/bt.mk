@@ -4,3 +4,4 @@ bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c
 unit-extra-test_bt_diff := $(bt-rig)
 unit-extra-test_bt_priv := $(bt-rig)
 unit-extra-test_bt_bounce := $(bt-rig)
+unit-extra-test_bt_decode := tests/diff/decode_agree.c
