@@ -207,8 +207,10 @@ unit: $(unit-bin)
 # --- all tests --------------------------------------------------------------
 
 # Every other kind of test is an executable tests/<kind>/test-* that prints TAP;
-# what must be built first it adds to test-needs in tests/<kind>/<kind>.mk.
+# what must be built first it adds to test-needs (for benchmarks: bench-needs) in
+# tests/<kind>/<kind>.mk.
 test-needs :=
+bench-needs :=
 -include $(filter-out tests/unit/%,$(wildcard tests/*/*.mk))
 
 test-programs := $(filter-out tests/unit/%,$(sort $(wildcard tests/*/test-*)))
@@ -244,9 +246,9 @@ guest: $(packages)
 run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
 	$(quiet)+scripts/run-guest
 
-export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS
+export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS OPS BENCH_SCALE BENCH_TIME BENCH_TCG
 
-bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs)
+bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs $(bench-needs))
 	$(quiet)scripts/$(if $(filter native,$(BENCH)),bench-native,bench $(or $(BENCH),boot))
 
 # --- the rest ---------------------------------------------------------------

@@ -320,6 +320,8 @@ static int setup_machine(struct run *r, struct error *err)
 	if (machine_init(&r->machine, &host, &kvm_vm_ops, &r->vm, &r->mem,
 			 err) < 0)
 		return -1;
+	if (r->opt.stats && stats_add_marks(&r->stats, &r->machine.pio) < 0)
+		return error_failure(err, "cannot take marks for --stats");
 	return console_init(&r->console, &r->machine, STDIN_FILENO,
 			    STDOUT_FILENO, err);
 }

@@ -181,6 +181,87 @@ void stats_binary(FILE *out, int fd, const char *indent)
 	fprintf(out, "}");
 }
 
+/* --- marks --------------------------------------------------------------- */
+
+static void snapshot(int fd, uint64_t *values)
+{
+	struct kvm_stats_header h;
+
+	if (fd < 0 || !read_at(fd, &h, sizeof(h), 0))
+		return;
+	/* a file with less in it leaves zeros */
+	if (pread(fd, values, STATS_VALUES * sizeof(values[0]),
+		  h.data_offset) < 0)
+		return;
+}
+
+static void write_mark(void *dev, uint64_t off, uint64_t val, unsigned int size)
+{
+	struct stats *st = dev;
+	struct stats_mark *mark = &st->marks[st->marks_count];
+
+	(void)off;
+	(void)size;
+	if (st->marks_count == STATS_MARKS)
+		return;
+	st->marks_count++;
+	mark->number = val;
+	snapshot(st->vm_fd, mark->vm);
+	snapshot(st->vcpu_fd, mark->vcpu);
+}
+
+static uint64_t read_mark(void *dev, uint64_t off, unsigned int size)
+{
+	(void)dev;
+	(void)off;
+	(void)size;
+	return 0xff;
+}
+
+static const struct bus_ops mark_ops = {
+	.read = read_mark,
+	.write = write_mark,
+};
+
+int stats_add_marks(struct stats *st, struct bus *pio)
+{
+	st->marks = calloc(STATS_MARKS, sizeof(st->marks[0]));
+	if (!st->marks)
+		return -ENOMEM;
+	return bus_add(pio, STATS_MARK_PORT, 1, &mark_ops, st, "marks");
+}
+
+/* The values of a snapshot in the order of the file's descriptors. */
+static void write_values(FILE *out, const char *name, const uint64_t *values)
+{
+	unsigned int i, n = STATS_VALUES;
+
+	while (n && !values[n - 1])
+		n--;
+	fprintf(out, "\"%s\": [", name);
+	for (i = 0; i < n; i++)
+		fprintf(out, "%s%" PRIu64, i ? ", " : "", values[i]);
+	fprintf(out, "]");
+}
+
+static void write_marks(FILE *out, const struct stats *st)
+{
+	unsigned int i;
+
+	fprintf(out, ",\n  \"marks\": [");
+	for (i = 0; i < st->marks_count; i++) {
+		const struct stats_mark *mark = &st->marks[i];
+
+		fprintf(out, "%s\n    { \"number\": %u, ", i ? "," : "",
+			mark->number);
+		write_values(out, "vm", mark->vm);
+		fprintf(out, ", ");
+		write_values(out, "vcpu0", mark->vcpu);
+		fprintf(out, " }");
+	}
+	fprintf(out, "\n  ]");
+}
+
 int stats_write(struct stats *st, const struct stats_result *res,
 		const struct vcpu *v)
 {
@@ -199,11 +280,15 @@ int stats_write(struct stats *st, const struct stats_result *res,
 	stats_binary(out, st->vm_fd, "    ");
 	fprintf(out, ",\n  \"vcpu0\": ");
 	stats_binary(out, st->vcpu_fd, "    ");
+	if (st->marks_count)
+		write_marks(out, st);
 	fprintf(out, "\n}\n");
 	if (ferror(out))
 		r = -EIO;
 	if (fclose(out) != 0 && !r)
 		r = -errno;
 	st->out = NULL;
+	free(st->marks);
+	st->marks = NULL;
 	return r;
 }
