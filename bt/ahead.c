@@ -26,7 +26,7 @@ static int translate_one_ahead(struct bt *bt, const struct bt_ahead *a,
 	struct tu *tu;
 	u32 off;
 
-	if (!a->pad && find_place(bt, a->gpc, mode, &tu, &off))
+	if (!a->pad && find_target(bt, a->gpc, mode, &tu, &off))
 		return 0;
 	tu = tu_lookup(bt, a->gpc, mode);
 	if (tu && !tu->pad)

@@ -11,7 +11,7 @@
  * Parts, in reading order: decode.c and classify.c (what is this instruction),
  * emit.[ch] (bytes), translate*.c (rewriting), record.c (which tpc means what),
  * cache.c (TC memory), tu.c (finding and dropping), chain.c and ibl.c (links),
- * recover.c (back to guest state), bounce.c, audit.c.
+ * recover.c (back to guest state), bounce.c, recording.c, audit.c.
  *
  * Invariants:
  *  1. struct tu lives in the arena of the unit that holds its code; both are
@@ -174,6 +174,7 @@ struct tu {
 	u8 kind;
 	u8 mode;
 	u8 dead;
+	u32 id; /* while recording: its number */
 	struct tu_exit exit[];
 	/* rec_len bytes of packed records follow the exits */
 };
@@ -260,6 +261,7 @@ struct bt {
 	struct bt_ahead ahead[BT_AHEAD];
 	u32 nahead;
 	u32 bounce_end; /* offset of the bounce's int3; 0: none */
+	struct bt_recorder *recorder; /* NULL: nobody records */
 	struct bt_stats stats;
 
 	/* Scratch, here because kernel stacks are small. */
@@ -367,6 +369,18 @@ void ahead_run(struct bt *bt, u32 mode);
 /* recover.c */
 bool find_place(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off);
 bool is_boundary(const struct tu *tu, u32 off, gva_t gpc);
+
+/* recording.c */
+bool find_target(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off);
+void recording_head(struct bt *bt);
+void recording_tu(struct bt *bt, struct tu *tu);
+
+static inline void recording_dropped(struct bt *bt, enum bt_dropped why,
+				     u64 start, u64 len)
+{
+	if (unlikely(bt->recorder))
+		bt->recorder->dropped(bt->recorder->opaque, why, start, len);
+}
 
 /* cache.c */
 int cache_init(struct bt *bt);

@@ -132,7 +132,7 @@ static u32 find_in_buffer(const struct bt *bt, gva_t gpc)
 	u64 goff = gpc - bt->t.gpc;
 	u32 i;
 
-	if (goff >= bt->t.cur - bt->t.gpc)
+	if (goff >= bt->t.cur - bt->t.gpc || (goff && bt->recorder))
 		return 0;
 	for (i = 0; i < bt->t.nrec; i++) {
 		if (bt->rec[i].flags == REC_BOUNDARY && (u64)bt->rec[i].goff == goff)
@@ -157,7 +157,7 @@ void link_in_buffer(struct bt *bt)
 		off = find_in_buffer(bt, x->target);
 		if (off)
 			x->to = &bt->self;
-		else if (!find_place(bt, x->target, bt->t.mode, &x->to, &off))
+		else if (!find_target(bt, x->target, bt->t.mode, &x->to, &off))
 			x->to = NULL;
 		if (x->to)
 			site_patch(bt->t.code + x->site, x, off);

@@ -135,7 +135,7 @@ int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
 	struct tu *to;
 	u32 off;
 
-	if (!find_place(bt, exit->target, exit->mode, &to, &off))
+	if (!find_target(bt, exit->target, exit->mode, &to, &off))
 		return enter_new(bt, exit->target, exit->mode, false, tpc);
 	bt->stats.lookups++;
 	bt->stats.lookup_hits++;
@@ -173,6 +173,7 @@ int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
 void bt_flush(struct bt *bt)
 {
 	bt->stats.flushes++;
+	recording_dropped(bt, BT_DROPPED_ALL, 0, 0);
 	cache_flush(bt);
 	audit(bt);
 }

@@ -484,7 +484,7 @@ static bool is_known(struct bt *bt, gva_t gpc)
 	struct tu *tu;
 	u32 off;
 
-	return find_place(bt, gpc, bt->t.mode, &tu, &off);
+	return find_target(bt, gpc, bt->t.mode, &tu, &off);
 }
 
 static int trans_body(struct bt *bt)
@@ -536,6 +536,8 @@ static int trans_finish(struct bt *bt, struct tu **out)
 		tu->pad = t->off;
 		pad_link(bt, tu);
 	}
+	if (unlikely(bt->recorder))
+		recording_tu(bt, tu);
 	bt->stats.tus_translated++;
 	bt->stats.guest_insns += t->ninsn;
 	bt->stats.guest_bytes += tu->glen;
@@ -563,6 +565,8 @@ int translate(struct bt *bt, gva_t gpc, u32 mode, bool want_pad,
 		pad_emit(bt, gpc);
 		t->entry = t->n;
 	}
+	if (unlikely(bt->recorder))
+		recording_head(bt);
 	ret = trans_body(bt);
 	if (ret)
 		return ret;

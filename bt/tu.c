@@ -247,6 +247,8 @@ static void note_starts(struct bt *bt, struct tu *tu)
 		at = first + (u32)r->goff;
 		if (at < POPF_PAGE_SIZE)
 			tu->cp[0]->starts[at / 64] |= 1ull << (at % 64);
+		if (unlikely(bt->recorder))
+			continue;
 		link_waiting(bt, tu, tu->gpc + (u64)(s64)r->goff,
 			     tu->off + r->toff);
 	}
@@ -356,6 +358,7 @@ u32 bt_invalidate_gpa(struct bt *bt, gpa_t gpa, u32 len)
 	u32 n = 0, from, to;
 	gfn_t gfn;
 
+	recording_dropped(bt, BT_DROPPED_GPA, gpa, len);
 	for (; gpa < end; gpa = gfn_to_gpa(gfn + 1)) {
 		gfn = gpa_to_gfn(gpa);
 		from = (u32)(gpa - gfn_to_gpa(gfn));
@@ -380,6 +383,7 @@ u32 bt_invalidate_gva(struct bt *bt, gva_t gva)
 	struct cpage *cp = bt->by_gva[tu_page_bucket(page)];
 	u32 n = 0;
 
+	recording_dropped(bt, BT_DROPPED_PAGE, page, POPF_PAGE_SIZE);
 	for (; cp; cp = cp->gva_next) {
 		if (cp->page == page)
 			n += cpage_kill(bt, cp);
@@ -395,6 +399,7 @@ u32 bt_invalidate_gva_range(struct bt *bt, gva_t start, gva_t last)
 	struct cpage *cp;
 	u32 i, n = 0;
 
+	recording_dropped(bt, BT_DROPPED_SLOT, start, last - start + 1);
 	for (i = 0; i < BT_CPAGE_BUCKETS; i++) {
 		for (cp = bt->by_gva[i]; cp; cp = cp->gva_next) {
 			if (cp->page >= (start & POPF_PAGE_MASK) &&
@@ -414,8 +419,11 @@ void bt_revalidate(struct bt *bt,
 
 	for (i = 0; i < BT_CPAGE_BUCKETS; i++) {
 		for (cp = bt->by_gva[i]; cp; cp = cp->gva_next) {
-			if (cp->tus && !cb(arg, cp->page, cp->gfn))
-				cpage_kill(bt, cp);
+			if (!cp->tus || cb(arg, cp->page, cp->gfn))
+				continue;
+			recording_dropped(bt, BT_DROPPED_PAGE, cp->page,
+					  POPF_PAGE_SIZE);
+			cpage_kill(bt, cp);
 		}
 	}
 	cpage_reap(bt);

@@ -163,6 +163,48 @@ const u64 *bt_top_slots(const struct bt *bt);
 
 void bt_get_stats(const struct bt *bt, struct bt_stats *out);
 
+/*
+ * Recording (docs/stream-format.md). With a recorder set, each TU begins by
+ * appending its number to the buffer that vcpu_page.record_at counts through, and
+ * branches lead to the first instructions of TUs only: so every entry of a TU is
+ * in the buffer, in order. What happens to TUs is reported as it happens.
+ */
+enum bt_dropped {
+	BT_DROPPED_GPA, /* bt_invalidate_gpa() */
+	BT_DROPPED_SLOT, /* bt_invalidate_gva_range() */
+	BT_DROPPED_PAGE, /* bt_invalidate_gva(), bt_revalidate() */
+	BT_DROPPED_ALL, /* flush, no range */
+};
+
+struct bt_recorded_tu {
+	u32 id;
+	u32 mode;
+	gva_t gva;
+	gfn_t gfn[2]; /* [1]: GFN_NONE if it covers one page */
+	const u8 *code;
+	u32 len;
+};
+
+struct bt_recorder {
+	void (*tu)(void *opaque, const struct bt_recorded_tu *tu);
+	void (*dropped)(void *opaque, enum bt_dropped why, u64 start, u64 len);
+	void *opaque;
+	u32 next_id; /* in: the first number; out: behind the last */
+};
+
+/* NULL: no longer. Drops all TUs; r must outlive its use. */
+void bt_set_recorder(struct bt *bt, struct bt_recorder *r);
+/*
+ * Which TU starts at tpc, or has an instruction starting there, *off guest bytes
+ * into it. tpc is what bt_enter() and its like have just given.
+ */
+bool bt_recorded_place(struct bt *bt, tpc_t tpc, u32 *id, u32 *off);
+/*
+ * Is tpc (untrusted) the int3 of a TU that found the buffer full? Then *again is
+ * where to go on once there is room.
+ */
+bool bt_record_full(struct bt *bt, tpc_t tpc, tpc_t *again);
+
 /* All structures consistent? Prints the first offence through env_warn(). */
 bool bt_audit(struct bt *bt);
 

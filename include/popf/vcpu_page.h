@@ -5,6 +5,7 @@
  *	base + 0x000000	vCPU page, struct vcpu_page	user, read-write
  *	base + 0x001000	bounce data (operand copies)	user, read-write
  *	base + 0x010000	bounce code			user, read-execute
+ *	base + 0x020000	recorded entries		user, read-write
  *	base + 0x080000	indirect table, keys		user, read-only
  *	base + 0x100000	indirect table, targets		user, read-only
  *	base + 0x200000	translation cache		user, read-execute
@@ -28,6 +29,8 @@
 #define WINDOW_BOUNCE_DATA_SIZE 0x002000u
 #define WINDOW_BOUNCE_CODE_OFF 0x010000u
 #define WINDOW_BOUNCE_CODE_SIZE 0x001000u
+#define WINDOW_RECORD_OFF 0x020000u /* only while recording */
+#define WINDOW_RECORD_SIZE 0x008000u
 #define WINDOW_IBL_KEY_OFF 0x080000u
 #define WINDOW_IBL_TPC_OFF 0x100000u
 #define WINDOW_IBL_ENTRIES 65536u
@@ -95,7 +98,12 @@ struct vcpu_page {
 	u64 scratch[2];
 	/* Non-zero: IRET needs the monitor (NMIs masked, NT set). */
 	u64 iret_slow;
-	u64 reserved[13];
+	/*
+	 * Recording: where the next TU's number goes, in bytes from the end of
+	 * the buffer: negative, 0 when it is full.
+	 */
+	u64 record_at;
+	u64 reserved[12];
 	/*
 	 * "Interrupt pending and IF set" without touching flags:
 	 * mov vif, %rcx; mov pend(%rcx), %rcx; jrcxz none. pend_if_clear is

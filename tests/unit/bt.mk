@@ -5,3 +5,4 @@ unit-extra-test_bt_diff := $(bt-rig)
 unit-extra-test_bt_priv := $(bt-rig)
 unit-extra-test_bt_bounce := $(bt-rig)
 unit-extra-test_bt_decode := tests/diff/decode_agree.c
+unit-extra-test_bt_recording := $(bt-rig)

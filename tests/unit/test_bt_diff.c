@@ -286,6 +286,33 @@ static void test_random_programs_far_end_alike(void **state)
 	random_programs(RIG_FAR);
 }
 
+static void recorded_tu(void *opaque, const struct bt_recorded_tu *tu)
+{
+}
+
+static void recorded_dropped(void *opaque, enum bt_dropped why, u64 start,
+			     u64 len)
+{
+}
+
+/* The buffer of entries is full, and at first has no room at all. */
+static void empty_buffer(struct rig *r, struct rig_state *st)
+{
+	r->page->record_at = -(u64)WINDOW_RECORD_SIZE;
+}
+
+static void test_random_programs_recorded_end_alike(void **state)
+{
+	struct bt_recorder recorder = { .tu = recorded_tu,
+					.dropped = recorded_dropped };
+
+	bt_set_recorder(rig.bt, &recorder);
+	rig.on_irq = empty_buffer;
+	random_programs(RIG_NEAR);
+	rig.on_irq = NULL;
+	bt_set_recorder(rig.bt, NULL);
+}
+
 /* --- every host instruction --------------------------------------------------- */
 
 #define TRACE_MAX 2000
@@ -561,6 +588,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_programs_near_end_alike),
 		cmocka_unit_test(test_random_programs_far_end_alike),
+		cmocka_unit_test(test_random_programs_recorded_end_alike),
 		cmocka_unit_test(
 			test_recovery_is_exact_at_every_host_instruction_near),
 		cmocka_unit_test(
