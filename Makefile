@@ -50,9 +50,13 @@ zydis: $(zydis)
 
 # --- the module -------------------------------------------------------------
 
+# headers(RELEASE): installed, or those of the kernel that LAB_KERNEL names.
+headers = $(strip $(if $(wildcard /lib/modules/$(1)/build/Makefile)$(if $(LAB_KERNEL),,no),\
+	/lib/modules/$(1)/build,$(shell scripts/fetch-kernel headers)))
+
 # The running kernel when its headers are here, else the lab's.
 KREL ?= $(shell scripts/kernel-release)
-KDIR ?= /lib/modules/$(KREL)/build
+KDIR ?= $(call headers,$(KREL))
 farm  = $(O)/module-$(KREL)
 
 # build/popf.ko has no debug information; build/module-<release>/popf.ko does.
@@ -247,6 +251,7 @@ run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
 	$(quiet)+scripts/run-guest
 
 export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS OPS BENCH_SCALE BENCH_TIME BENCH_TCG
+export LAB_KERNEL
 
 bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs $(bench-needs))
 	$(quiet)scripts/$(if $(filter native,$(BENCH)),bench-native,bench $(or $(BENCH),boot))

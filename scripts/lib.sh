@@ -39,12 +39,27 @@ with_lock()
 	) 9>"$build/.lock-$name"
 }
 
-# lab_release: kernel release of the lab host, which is the newest installed
-# stock header package, because the module is built against that.
+# real_package METAPACKAGE: the kernel image package it stands for.
+real_package()
+{
+	apt-cache depends "$1" 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
+}
+
+# lab_release: kernel release of the lab host. That of $LAB_KERNEL, a series that
+# Debian has a stock kernel of, such as 6.12; without it the newest installed
+# stock header package's, because the module is built against that.
 lab_release()
 {
 	local rel
 
+	if [ -n "${LAB_KERNEL-}" ]; then
+		rel=$(real_package "linux-image-$LAB_KERNEL-amd64")
+		[ -n "$rel" ] ||
+			die "LAB_KERNEL=$LAB_KERNEL: apt knows no linux-image-$LAB_KERNEL-amd64"
+		echo "${rel#linux-image-}"
+		return
+	fi
 	rel=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
 		'linux-headers-[0-9]*-amd64' 2>/dev/null |
 		sed -n 's/^installed linux-headers-\([0-9][0-9.]*-[0-9]*-amd64\)$/\1/p' |
@@ -52,4 +67,15 @@ lab_release()
 	[ -n "$rel" ] ||
 		die "no linux-headers-*-amd64 package is installed: run scripts/ensure-packages as root"
 	echo "$rel"
+}
+
+# headers_folder RELEASE: where its headers are, or would be. Those of the kernel
+# that $LAB_KERNEL names are unpacked under build/, never installed.
+headers_folder()
+{
+	if [ -n "${LAB_KERNEL-}" ] && [ ! -e "/lib/modules/$1/build/Makefile" ]; then
+		echo "$build/kernels/linux-headers-$1/usr/src/linux-headers-$1"
+	else
+		echo "/lib/modules/$1/build"
+	fi
 }

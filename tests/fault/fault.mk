@@ -9,7 +9,7 @@ failalloc-farm := $(O)/fault/failalloc-$(failalloc-release)
 $(failalloc-farm)/failalloc.ko: tests/fault/failalloc/failalloc.c tests/fault/failalloc/Kbuild
 	$(say) MODULE $@
 	$(quiet)mkdir -p $(@D) && cp $^ $(@D)/
-	$(quiet)$(MAKE) -s -C /lib/modules/$(failalloc-release)/build \
+	$(quiet)$(MAKE) -s -C $(call headers,$(failalloc-release)) \
 		M=$(abspath $(@D)) CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 # test-host-memory boots the Debian guest.

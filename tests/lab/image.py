@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../scripts"))
 from cpio import Cpio  # noqa: E402
 
-# In loading order.
+# In loading order, as far as the kernel has them as modules.
 MODULES = (
     "virtio_ring",
     "virtio",
@@ -39,9 +39,15 @@ def payload(bzimage):
     offset, length = struct.unpack_from("<II", bzimage, 0x248)
     start = (setup_sectors + 1) * 512 + offset
     data = bzimage[start:start + length]
-    if data[:6] != b"\xfd7zXZ\0":
-        raise Unavailable("the lab kernel is not compressed with xz: use --bzimage")
-    return lzma.LZMADecompressor().decompress(data)
+    if data[:6] == b"\xfd7zXZ\0":
+        return lzma.LZMADecompressor().decompress(data)
+    if data[:4] == b"\x28\xb5\x2f\xfd":
+        # The kernel's build appends the length, which is no frame of zstd's.
+        done = subprocess.run(["zstd", "-dcq"], input=data[:-4], stdout=subprocess.PIPE)
+        if done.returncode == 0:
+            return done.stdout
+        raise Unavailable("zstd could not unpack the lab kernel")
+    raise Unavailable("the lab kernel is compressed with neither xz nor zstd: use --bzimage")
 
 
 def write_atomically(path, data):
@@ -73,6 +79,14 @@ def kernel(top, build):
     return files
 
 
+def modules(folder):
+    """Those of MODULES that the kernel in folder does not have built in: name to path, in loading order."""
+    found = {}
+    for base, _, names in os.walk(os.path.join(folder, "modules/lib/modules")):
+        found.update({name.removesuffix(".xz"): os.path.join(base, name) for name in names})
+    return {module: found[f"{module}.ko"] for module in MODULES if f"{module}.ko" in found}
+
+
 def base_archive(top, folder):
     """Everything in the initramfs that is the same for every run."""
     archive = Cpio()
@@ -85,11 +99,9 @@ def base_archive(top, folder):
     archive.file("bin/busybox", read(busybox), 0o755)
     for applet in APPLETS:
         archive.symlink(f"bin/{applet}", "busybox")
-    found = {}
-    for base, _, names in os.walk(os.path.join(folder, "modules/lib/modules")):
-        found.update({name: os.path.join(base, name) for name in names})
-    for module in MODULES:
-        archive.file(f"lib/{module}.ko", read(found[f"{module}.ko"]))
+    for module, path in modules(folder).items():
+        data = read(path)
+        archive.file(f"lib/{module}.ko", lzma.decompress(data) if path.endswith(".xz") else data)
     archive.file("init", read(os.path.join(top, "tests/lab/init")), 0o755)
     return archive.finish()
 
