@@ -163,11 +163,12 @@ long popf_set_memory_region(struct popf_kvm *kvm,
 			    const struct kvm_userspace_memory_region *r);
 long popf_get_dirty_log(struct popf_kvm *kvm, struct kvm_dirty_log *log);
 /*
- * Zap everything that [start, end) of host memory backs. may_sleep false: only
- * find out; false when there is something to zap.
+ * Zap everything that [start, end) of host memory backs; contents: what is there
+ * will not be there any more. may_sleep false: only find out; false when there is
+ * something to zap.
  */
 bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
-			  bool may_sleep);
+			  bool contents, bool may_sleep);
 
 /* notifier.c */
 int popf_notifier_init(struct popf_kvm *kvm);

@@ -385,8 +385,21 @@ long popf_get_dirty_log(struct popf_kvm *kvm, struct kvm_dirty_log *log)
 
 /* --- for the mmu notifier --- */
 
+/* The frames that the range [first, last) of a slot's memory backs. */
+static void slot_unmap(struct popf_kvm *kvm, const struct popf_slot *s,
+		       hva_t first, hva_t last, bool contents)
+{
+	gfn_t gfn = s->base + ((first - s->hva) >> PAGE_SHIFT);
+	gfn_t end = s->base + ((last - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT);
+
+	if (contents)
+		shadow_zap_gfns(kvm->vm.shadow, gfn, end - gfn);
+	else
+		shadow_unmap_gfns(kvm->vm.shadow, gfn, end - gfn);
+}
+
 bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
-			  bool may_sleep)
+			  bool contents, bool may_sleep)
 {
 	struct popf_slots *slots;
 	bool done = true;
@@ -399,7 +412,6 @@ bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
 		struct popf_slot *s = &slots->slot[i];
 		hva_t first = max(start, s->hva);
 		hva_t last = min(end, s->hva + (s->npages << PAGE_SHIFT));
-		gfn_t gfn, gfn_end;
 
 		if (first >= last)
 			continue;
@@ -407,9 +419,7 @@ bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
 			done = false;
 			break;
 		}
-		gfn = s->base + ((first - s->hva) >> PAGE_SHIFT);
-		gfn_end = s->base + ((last - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT);
-		vm_zap_gfns(&kvm->vm, gfn, gfn_end - gfn);
+		slot_unmap(kvm, s, first, last, contents);
 	}
 	srcu_read_unlock(&kvm->slots_srcu, idx);
 	return done;
@@ -542,8 +552,9 @@ out:
  * Grows with every change of the slots and with every mmu notification. Both
  * parts only grow, so the sum is unchanged only if neither has changed.
  */
-static u64 gmem_seq_begin(struct popf_kvm *kvm)
+u64 gmem_seq(struct popf_vm *vm)
 {
+	struct popf_kvm *kvm = to_kvm(vm);
 	u64 gen = atomic64_read(&kvm->slots_gen);
 
 	smp_rmb();
@@ -591,7 +602,7 @@ int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write, struct gmem_page *
 
 	if (current->mm != kvm->mm)
 		return -EIO;
-	out->seq = gmem_seq_begin(kvm);
+	out->seq = gmem_seq(vm);
 	idx = srcu_read_lock(&kvm->slots_srcu);
 	s = slot_by_gfn(kvm, gfn);
 	if (s) {

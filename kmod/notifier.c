@@ -13,18 +13,38 @@
  */
 #include "kmod.h"
 
+/*
+ * Does memory keep its contents? Of a page that is cleared from the page table
+ * nobody says whether it is swapped out, copied or discarded: so not, and
+ * translations of code in it are made again from what is read then.
+ */
+static bool contents_stay(const struct mmu_notifier_range *range)
+{
+	switch (range->event) {
+	case MMU_NOTIFY_PROTECTION_VMA:
+	case MMU_NOTIFY_PROTECTION_PAGE:
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool popf_mn_invalidate(struct mmu_interval_notifier *mn,
 			       const struct mmu_notifier_range *range,
 			       unsigned long seq)
 {
 	struct popf_kvm *kvm = container_of(mn, struct popf_kvm, mn);
 	bool may_sleep = mmu_notifier_range_blockable(range);
+	bool contents = !contents_stay(range);
 
-	if (!may_sleep && !popf_slots_unmap_hva(kvm, range->start, range->end, false))
+	if (!may_sleep && !popf_slots_unmap_hva(kvm, range->start, range->end,
+						contents, false))
 		return false;
 	mmu_interval_set_seq(mn, seq);
 	kvm->vm.stats.mmu_notifier_calls++;
-	return popf_slots_unmap_hva(kvm, range->start, range->end, may_sleep);
+	return popf_slots_unmap_hva(kvm, range->start, range->end, contents,
+				    may_sleep);
 }
 
 static const struct mmu_interval_notifier_ops popf_mn_ops = {

@@ -3,14 +3,21 @@
  * Guest code for the translator: fetching it, and noticing when what was fetched
  * is no longer what the guest would execute.
  *
- * Code can go stale in three ways:
+ * Code can go stale in four ways:
  *  - a store to the frame: the frame is traced, vcpu_write_gpa() invalidates;
+ *  - the host puts other memory behind the frame, or userland another slot: shadow
+ *    marks traced frames and reports it, code_settle() applies it;
  *  - a change of the gva-to-gpa mapping: the page tables on the walk are traced,
  *    shadow reports it and code_settle() applies it before the next entry;
  *  - a CR3 load: top-level entries that lead to translated code are compared.
  *
- * Invariant: no TU runs after code_settle() whose (gva, gfn) pairs are not what
- * the current page tables say.
+ * Invariants:
+ *  1. No TU runs after code_settle() whose (gva, gfn) pairs are not what the
+ *     current page tables say, or whose bytes are not those of the frame.
+ *  2. What is noted from other threads is noted before the vCPU is kicked, and
+ *     looked at after the vCPU says that it is in the guest world: enter_guest().
+ *  3. Bytes are read after the frame is traced, and count only if the host was not
+ *     changing memory meanwhile: a change is either seen or reported.
  */
 #include <popf/trace.h>
 
@@ -31,33 +38,43 @@ static struct code_page *code_page_slot(struct vcpu *v, gva_t gva)
  * they stay until somebody hears of it (code_untrace(), code_mapping_changed(),
  * CR3 and mode changes): until then fetches from the page skip the walk.
  */
-static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
+static int code_trace(struct vcpu *v, gva_t gva, gfn_t *gfn)
 {
-	struct vcpu *v = opaque;
 	struct world *w = v->world;
 	struct code_page *p = code_page_slot(v, gva);
 	struct shadow_mode m;
 	int ret;
 
 	w->fetch_faulted = false;
-	if (p->gva != ((gva & POPF_PAGE_MASK) | 1)) {
-		vcpu_shadow_mode(v, &m);
-		ret = shadow_trace_code(v->shadow, &m, gva, gfn,
-					&w->fetch_fault);
-		if (ret == -EFAULT)
-			w->fetch_faulted = true;
-		if (ret)
-			return ret;
-		p->gfn = *gfn;
-		/* Tracing may itself have reclaimed traces: then do not trust. */
-		p->gva = w->code_stale || w->n_stale ?
-				 0 :
-				 (gva & POPF_PAGE_MASK) | 1;
+	if (p->gva == ((gva & POPF_PAGE_MASK) | 1) && !code_is_stale(w)) {
+		*gfn = p->gfn;
+		return 0;
 	}
-	*gfn = p->gfn;
+	vcpu_shadow_mode(v, &m);
+	ret = shadow_trace_code(v->shadow, &m, gva, gfn, &w->fetch_fault);
+	if (ret == -EFAULT)
+		w->fetch_faulted = true;
+	if (ret)
+		return ret;
+	p->gfn = *gfn;
+	/* Tracing may itself have reclaimed traces: then do not trust. */
+	p->gva = code_is_stale(w) ? 0 : (gva & POPF_PAGE_MASK) | 1;
+	return 0;
+}
+
+static int code_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
+{
+	struct vcpu *v = opaque;
+	u64 seq = gmem_seq(v->vm);
+	int ret;
+
+	ret = code_trace(v, gva, gfn);
+	if (ret)
+		return ret;
 	trace_popf_translate(v, gva, len);
-	return gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
-			 len);
+	ret = gmem_read(v->vm, gfn_to_gpa(*gfn) | (gva & ~POPF_PAGE_MASK), buf,
+			len);
+	return gmem_retry(v->vm, seq) ? -EAGAIN : ret;
 }
 
 static void code_untrace(void *opaque, gfn_t gfn)
@@ -73,16 +90,45 @@ const struct bt_ops code_bt_ops = {
 	.untrace = code_untrace,
 };
 
-/* May come in the middle of a translation: only note it. */
+/* May come in the middle of a translation, from any thread: only note it. */
 void code_mapping_changed(struct vcpu *v, gfn_t gfn)
 {
 	struct world *w = v->world;
 
-	code_forget_pages(v);
+	spin_lock(&w->stale_lock);
 	if (gfn == GFN_NONE || w->n_stale == ARRAY_SIZE(w->stale))
-		w->code_stale = true;
+		WRITE_ONCE(w->code_stale, true);
 	else
 		w->stale[w->n_stale++] = gfn;
+	spin_unlock(&w->stale_lock);
+}
+
+void code_contents_gone(struct vcpu *v)
+{
+	WRITE_ONCE(v->world->contents_gone, true);
+}
+
+/* Copy what has been noted, and forget it. True: mappings of any code. */
+static bool take_stale(struct world *w, gfn_t *gfns, u32 *n)
+{
+	bool all;
+
+	spin_lock(&w->stale_lock);
+	all = w->code_stale;
+	*n = w->n_stale;
+	memcpy(gfns, w->stale, *n * sizeof(*gfns));
+	w->code_stale = false;
+	w->n_stale = 0;
+	spin_unlock(&w->stale_lock);
+	return all;
+}
+
+void code_forget_stale(struct vcpu *v)
+{
+	gfn_t gfns[ARRAY_SIZE(v->world->stale)];
+	u32 n;
+
+	take_stale(v->world, gfns, &n);
 }
 
 /* Does gva still lead to gfn? Re-traces the walk if so. */
@@ -98,23 +144,46 @@ static bool code_still_there(void *arg, gva_t gva, gfn_t gfn)
 	       now == gfn;
 }
 
+static void drop_frames(struct vcpu *v, const gfn_t *gfns, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		bt_invalidate_gpa(v->bt, gfn_to_gpa(gfns[i]), POPF_PAGE_SIZE);
+}
+
+static void settle_contents(struct vcpu *v)
+{
+	gfn_t gfns[32];
+	u32 n;
+
+	if (!xchg(&v->world->contents_gone, false))
+		return;
+	vcpu_forget_walks(v);
+	while ((n = shadow_take_stale(v->shadow, gfns, ARRAY_SIZE(gfns))))
+		drop_frames(v, gfns, n);
+}
+
+/* Mappings of code may have changed while this goes on: then look again. */
+#define SETTLE_TRIES 5
+
 void code_settle(struct vcpu *v)
 {
 	struct world *w = v->world;
-	u32 i;
+	gfn_t gfns[ARRAY_SIZE(w->stale)];
+	u32 i, n;
+	bool all;
 
-	for (i = 0; i < w->n_stale; i++)
-		bt_invalidate_gpa(v->bt, gfn_to_gpa(w->stale[i]),
-				  POPF_PAGE_SIZE);
-	w->n_stale = 0;
-	/* Re-tracing can itself reclaim shadow pages: then look again. */
-	for (i = 0; w->code_stale && i < 4; i++) {
-		w->code_stale = false;
-		bt_revalidate(v->bt, code_still_there, v);
-	}
-	if (w->code_stale) {
-		w->code_stale = false;
-		bt_flush(v->bt);
+	code_forget_pages(v);
+	for (i = 0; i < SETTLE_TRIES && code_is_stale(w); i++) {
+		settle_contents(v);
+		all = take_stale(w, gfns, &n);
+		drop_frames(v, gfns, n);
+		/* Re-tracing can itself reclaim shadow pages. */
+		if (all && i + 1 < SETTLE_TRIES)
+			bt_revalidate(v->bt, code_still_there, v);
+		else if (all)
+			bt_flush(v->bt);
 	}
 }
 

@@ -14,6 +14,8 @@ enum emul run_fetch_failed(struct vcpu *v, gva_t gpc, int err)
 
 	if (v->tpc)
 		sync_at(v, gpc);
+	if (err == -EAGAIN)
+		return EMUL_FAULT; /* the host was changing memory: once more */
 	if (err != -EFAULT)
 		return vcpu_stop(v, "translation at %llx failed: error %d",
 				 (unsigned long long)gpc, err);

@@ -6,6 +6,8 @@
 #ifndef POPF_MONITOR_HOST_H
 #define POPF_MONITOR_HOST_H
 
+#include <linux/spinlock.h>
+
 #include <popf/vcpu.h>
 #include <popf/vm.h>
 
@@ -140,9 +142,12 @@ struct world {
 	bool fetch_faulted; /* code.c: the last fetch's fault */
 	struct shadow_fault fetch_fault;
 	struct code_page code_page[CODE_PAGES]; /* code.c: traced walks */
-	bool code_stale; /* code.c: mappings of code may have changed */
+	/* code.c: noted from any thread, settled by the vCPU's. */
+	spinlock_t stale_lock; /* the next three */
+	bool code_stale; /* mappings of code may have changed */
 	u32 n_stale;
 	gfn_t stale[16];
+	bool contents_gone; /* see struct shadow_ops */
 	bool conflict; /* move.c: the guest wants popf's addresses */
 	gva_t conflict_gva;
 	gfn_t watched; /* the guest's table that has the window's entries */
@@ -173,9 +178,20 @@ void world_watch(struct vcpu *v);
 /* code.c */
 extern const struct bt_ops code_bt_ops;
 void code_mapping_changed(struct vcpu *v, gfn_t gfn);
+void code_contents_gone(struct vcpu *v);
+/* Nothing is translated any more: what was noted about mappings is moot. */
+void code_forget_stale(struct vcpu *v);
+
+/* Has code_settle() something to do? */
+static inline bool code_is_stale(const struct world *w)
+{
+	return READ_ONCE(w->n_stale) || READ_ONCE(w->code_stale) ||
+	       READ_ONCE(w->contents_gone);
+}
+
 /* Walks to code may lead elsewhere now: look again at the next fetch. */
 void code_forget_pages(struct vcpu *v);
-/* Apply what code_mapping_changed() has noted; v is canonical. */
+/* Apply what has been noted; v is canonical. */
 void code_settle(struct vcpu *v);
 
 #endif

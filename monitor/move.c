@@ -154,8 +154,7 @@ enum emul world_move(struct vcpu *v)
 	ret = world_rebase(v);
 	if (!ret)
 		ret = world_set_fixed(v);
-	w->code_stale = false;
-	w->n_stale = 0;
+	code_forget_stale(v);
 	w->conflict = false;
 	window_used(v);
 	if (ret)

@@ -237,8 +237,9 @@ static enum emul prepare(struct vcpu *v)
 		if (find_tpc(v) != EMUL_DONE)
 			return EMUL_FAULT;
 	}
-	if (w->n_stale || w->code_stale)
-		return EMUL_FAULT; /* settle first */
+	/* Settle first; bounce code and single steps are on their way there. */
+	if (code_is_stale(w) && !w->bouncing && !w->nudge)
+		return EMUL_FAULT;
 	vcpu_shadow_mode(v, &m);
 	ret = shadow_root(v->shadow, &m, w->user ? SHADOW_USER : SHADOW_KERNEL,
 			  &root);
@@ -317,7 +318,8 @@ static int enter_guest(struct vcpu *v)
 	local_irq_disable();
 	if (!vcpu_guest_begin(v))
 		goto out;
-	if (!w->bouncing && !w->nudge && __xfer_to_guest_mode_work_pending())
+	if (!w->bouncing && !w->nudge &&
+	    (__xfer_to_guest_mode_work_pending() || code_is_stale(w)))
 		goto out_mode;
 	vcpu_fpu_prepare(v);
 	if (unlikely(hw_breakpoint_active()))
@@ -449,7 +451,7 @@ static int between_entries(struct vcpu *v)
 		v->request_exit = false;
 		return -EINTR;
 	}
-	if ((w->n_stale || w->code_stale) && exact(v))
+	if (code_is_stale(w) && exact(v))
 		code_settle(v);
 	if (w->conflict && exact(v) && world_move(v) == EMUL_STOP)
 		return 1;

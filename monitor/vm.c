@@ -21,9 +21,9 @@ static bool audit;
 module_param(audit, bool, 0444);
 MODULE_PARM_DESC(audit, "Check all structures after every change (slow)");
 
-static struct vcpu *first_vcpu(struct popf_vm *vm)
+static struct vcpu *first_vcpu(void *opaque)
 {
-	return vm->vcpu[0];
+	return vm_vcpu(opaque, 0);
 }
 
 static void vm_code_mapping(void *opaque, gfn_t gfn)
@@ -32,6 +32,14 @@ static void vm_code_mapping(void *opaque, gfn_t gfn)
 
 	if (v && v->world)
 		code_mapping_changed(v, gfn);
+}
+
+static void vm_contents_gone(void *opaque)
+{
+	struct vcpu *v = first_vcpu(opaque);
+
+	if (v && v->world)
+		code_contents_gone(v);
 }
 
 static void vm_window_conflict(void *opaque, gva_t gva)
@@ -51,6 +59,7 @@ static void vm_kick(void *opaque)
 
 static const struct shadow_ops vm_shadow_ops = {
 	.code_mapping = vm_code_mapping,
+	.contents_gone = vm_contents_gone,
 	.window_conflict = vm_window_conflict,
 	.kick = vm_kick,
 };
@@ -90,8 +99,10 @@ void vm_fini(struct popf_vm *vm)
 
 void vm_zap_gfns(struct popf_vm *vm, gfn_t first, gfn_t count)
 {
-	if (vm->shadow)
-		shadow_zap_gfns(vm->shadow, first, count);
+	shadow_zap_gfns(vm->shadow, first, count);
+	/* Walks are kept for tables that are not shadowed, too. */
+	vm_contents_gone(vm);
+	vm_kick_vcpus(vm);
 }
 
 static const char *host_unfit(void)

@@ -196,6 +196,7 @@ int world_create(struct vcpu *v)
 	if (!w)
 		return -ENOMEM;
 	v->world = w;
+	spin_lock_init(&w->stale_lock);
 	w->base = region_vcpu_base(v->vm, v->id);
 	tc_size = round_up(tc_size, 0x200000);
 	if (!world_alloc_pages(w))

@@ -29,6 +29,7 @@ struct audit {
 	struct shadow *s;
 	bool ok;
 	u64 leaf4k, leaf2m;
+	u32 code, stale; /* frames */
 };
 
 static void offence(struct audit *a, int invariant, const char *what, u64 x,
@@ -277,10 +278,10 @@ static void check_hash_and_lru(struct audit *a)
 		offence(a, 7, "pages on the LRU list", listed, live);
 }
 
-static void check_block(struct audit *a, struct shadow_block *b, u32 *code)
+static void check_block(struct audit *a, struct shadow_block *b)
 {
 	struct shadow *s = a->s;
-	u32 i, traced = 0;
+	u32 i, traced = 0, stale = 0;
 
 	check_list(a, b->large, b->base << 9, true);
 	for (i = 0; i < PT_ENTRIES; i++) {
@@ -288,12 +289,20 @@ static void check_block(struct audit *a, struct shadow_block *b, u32 *code)
 
 		check_list(a, b->rmap[i], gfn, true);
 		traced += !!b->trace[i];
-		*code += !!(b->trace[i] & SHADOW_TRACE_CODE);
+		a->code += !!(b->trace[i] & SHADOW_TRACE_CODE);
+		stale += !!(b->trace[i] & SHADOW_TRACE_STALE);
+		if ((b->trace[i] & SHADOW_TRACE_STALE) &&
+		    !(b->trace[i] & SHADOW_TRACE_CODE))
+			offence(a, 12, "stale frame without code", gfn,
+				b->trace[i]);
 		if ((b->trace[i] & SHADOW_TRACE_PT) &&
 		    !shadow_page_next(s, NULL, gfn))
 			offence(a, 5, "page-table trace without a page", gfn,
 				b->trace[i]);
 	}
+	a->stale += stale;
+	if (stale != b->stale)
+		offence(a, 12, "stale frames of a block", stale, b->stale);
 	if (traced != b->traced)
 		offence(a, 12, "traced frames of a block", traced, b->traced);
 }
@@ -318,7 +327,7 @@ bool shadow_audit_locked(struct shadow *s)
 {
 	struct audit a = { .s = s, .ok = true };
 	struct shadow_block *b;
-	u32 i, code = 0;
+	u32 i;
 
 	check_roots(&a);
 	check_hash_and_lru(&a);
@@ -327,9 +336,11 @@ bool shadow_audit_locked(struct shadow *s)
 			check_page(&a, &s->sp[i]);
 	for (i = 0; i < BLOCK_HASH && a.ok; i++)
 		for (b = s->block_hash[i]; b; b = b->hash_next)
-			check_block(&a, b, &code);
-	if (a.ok && code != s->code_traced)
-		offence(&a, 12, "code frames", code, s->code_traced);
+			check_block(&a, b);
+	if (a.ok && a.stale != s->stale)
+		offence(&a, 12, "stale frames", a.stale, s->stale);
+	if (a.ok && a.code != s->code_traced)
+		offence(&a, 12, "code frames", a.code, s->code_traced);
 	if (a.ok && (a.leaf4k != s->stats.sptes_4k ||
 		     a.leaf2m != s->stats.sptes_2m))
 		offence(&a, 12, "leaf sptes", a.leaf4k, a.leaf2m);

@@ -361,6 +361,8 @@ static int fault_once(struct shadow *s, const struct shadow_mode *m,
 	struct leaf_request rq;
 	struct shadow_prefault pf;
 	u64 gen = READ_ONCE(s->gen);
+	/* Before the walk: the host may be taking the tables away, too. */
+	u64 seq = gmem_seq(s->vm);
 	gpa_t pdes;
 	int ret;
 
@@ -381,7 +383,7 @@ static int fault_once(struct shadow *s, const struct shadow_mode *m,
 
 	pf.n = 0;
 	shadow_lock(s);
-	if (gen != s->gen || gmem_retry(s->vm, rq.page.seq))
+	if (gen != s->gen || gmem_retry(s->vm, seq))
 		ret = -EAGAIN;
 	else
 		ret = fault_locked(s, m, view, &w, access, &rq, &pf, out);

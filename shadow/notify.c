@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the host does to guest memory: frames go away, get logged, are asked
- * whether they were used. May run in an mmu notifier: nothing here allocates.
+ * What the host does to guest memory: frames go away, get other contents, get
+ * logged, are asked whether they were used. May run in an mmu notifier: nothing
+ * here allocates.
  */
 #include "shadow_internal.h"
 
@@ -44,21 +45,38 @@ static bool for_range(struct shadow *s, gfn_t first, gfn_t count, block_fn fn,
 	return count && for_each_block(s, first, count, fn, arg);
 }
 
-static bool zap_block(struct shadow *s, struct shadow_block *b, u32 from,
-		      u32 to, bool arg)
+/* What a frame contained is no more: forget what was made of it. */
+static void forget_contents(struct shadow *s, struct shadow_block *b, u32 i)
 {
-	struct shadow_page *sp;
+	struct shadow_page *sp = NULL;
+
+	if (!(b->trace[i] & (SHADOW_TRACE_PT | SHADOW_TRACE_CODE)))
+		return;
+	s->contents_gone = true;
+	while ((b->trace[i] & SHADOW_TRACE_PT) &&
+	       (sp = shadow_page_next(s, sp, (b->base << 9) + i))) {
+		shadow_page_empty(s, sp);
+		if (sp->code)
+			shadow_pend_code(s, GFN_NONE);
+	}
+	if (!(b->trace[i] & SHADOW_TRACE_CODE) ||
+	    (b->trace[i] & SHADOW_TRACE_STALE))
+		return;
+	b->trace[i] |= SHADOW_TRACE_STALE;
+	b->stale++;
+	s->stale++;
+}
+
+static bool zap_block(struct shadow *s, struct shadow_block *b, u32 from,
+		      u32 to, bool contents)
+{
 	u32 i;
 
 	shadow_zap_list(s, &b->large);
 	for (i = from; i < to; i++) {
 		shadow_zap_list(s, &b->rmap[i]);
-		if (!(b->trace[i] & SHADOW_TRACE_PT))
-			continue;
-		/* The table's contents may have gone with the frame. */
-		for (sp = NULL; (sp = shadow_page_next(s, sp,
-						       (b->base << 9) + i));)
-			shadow_page_empty(s, sp);
+		if (contents)
+			forget_contents(s, b, i);
 	}
 	return true;
 }
@@ -105,8 +123,44 @@ void shadow_zap_gfns(struct shadow *s, gfn_t first, gfn_t count)
 {
 	shadow_lock(s);
 	s->gen++;
+	for_range(s, first, count, zap_block, true);
+	shadow_unlock(s);
+}
+
+void shadow_unmap_gfns(struct shadow *s, gfn_t first, gfn_t count)
+{
+	shadow_lock(s);
 	for_range(s, first, count, zap_block, false);
 	shadow_unlock(s);
+}
+
+/* Name the stale frames of one block. */
+static void take_block(struct shadow *s, struct shadow_block *b, gfn_t *gfns,
+		       u32 *n, u32 max)
+{
+	u32 i;
+
+	for (i = 0; i < PT_ENTRIES && b->stale && *n < max; i++) {
+		if (!(b->trace[i] & SHADOW_TRACE_STALE))
+			continue;
+		b->trace[i] &= ~SHADOW_TRACE_STALE;
+		b->stale--;
+		s->stale--;
+		gfns[(*n)++] = (b->base << 9) + i;
+	}
+}
+
+u32 shadow_take_stale(struct shadow *s, gfn_t *gfns, u32 max)
+{
+	struct shadow_block *b;
+	u32 i, n = 0;
+
+	shadow_lock(s);
+	for (i = 0; i < BLOCK_HASH && s->stale && n < max; i++)
+		for (b = s->block_hash[i]; b && n < max; b = b->hash_next)
+			take_block(s, b, gfns, &n, max);
+	shadow_unlock(s);
+	return n;
 }
 
 void shadow_protect_gfns(struct shadow *s, gfn_t first, gfn_t count)

@@ -4,8 +4,8 @@
  *
  * Locking: s->lock protects everything in struct shadow. It may be taken in an
  * mmu notifier, so under it nothing is allocated, guest memory is not touched
- * and host pages are not looked up. Callbacks other than kick() run after it is
- * released.
+ * and host pages are not looked up. The callbacks about code and kick() are
+ * called with it; what was noted is noted before the kick that makes a vCPU look.
  */
 #include "shadow_internal.h"
 
@@ -69,30 +69,39 @@ void shadow_pend_conflict(struct shadow *s, gva_t gva)
 	s->conflict_gva = gva;
 }
 
-/* Release the lock, then tell the monitor what it has to know. */
-void shadow_unlock(struct shadow *s)
+/* Tell the monitor what has become of code; a vCPU that runs is to look. */
+static void report_code(struct shadow *s)
 {
-	gfn_t pending[PENDING_GFNS];
-	bool none = s->pending_none, conflict = s->pending_conflict;
-	gva_t conflict_gva = s->conflict_gva;
-	u32 i, n = s->nr_pending;
-	bool ok = true;
+	u32 i;
 
-	shadow_flush(s);
-	memcpy(pending, s->pending, n * sizeof(*pending));
+	if (s->pending_none || s->nr_pending || s->contents_gone)
+		s->removed = true;
+	if (s->contents_gone && s->ops->contents_gone)
+		s->ops->contents_gone(s->opaque);
+	if (s->ops->code_mapping && s->pending_none)
+		s->ops->code_mapping(s->opaque, GFN_NONE);
+	else if (s->ops->code_mapping)
+		for (i = 0; i < s->nr_pending; i++)
+			s->ops->code_mapping(s->opaque, s->pending[i]);
 	s->nr_pending = 0;
 	s->pending_none = false;
+	s->contents_gone = false;
+}
+
+void shadow_unlock(struct shadow *s)
+{
+	bool conflict = s->pending_conflict;
+	gva_t conflict_gva = s->conflict_gva;
+	bool ok = true;
+
+	report_code(s);
+	shadow_flush(s);
 	s->pending_conflict = false;
 	if (s->cfg.audit)
 		ok = shadow_audit_locked(s);
 	env_mutex_unlock(&s->lock);
 
 	env_bug_on(!ok);
-	if (s->ops->code_mapping && none)
-		s->ops->code_mapping(s->opaque, GFN_NONE);
-	else if (s->ops->code_mapping)
-		for (i = 0; i < n; i++)
-			s->ops->code_mapping(s->opaque, pending[i]);
 	if (conflict && s->ops->window_conflict)
 		s->ops->window_conflict(s->opaque, conflict_gva);
 }

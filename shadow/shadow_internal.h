@@ -104,6 +104,7 @@ struct shadow_block {
 	u64 base; /* gfn >> 9 */
 	u32 large; /* list of 2 MiB sptes */
 	u16 traced; /* frames with any trace */
+	u16 stale; /* frames with SHADOW_TRACE_STALE */
 	bool no_large; /* writes are logged: 4 KiB only */
 	u32 rmap[PT_ENTRIES]; /* lists of 4 KiB sptes */
 	u8 trace[PT_ENTRIES]; /* SHADOW_TRACE_* */
@@ -128,6 +129,8 @@ struct shadow {
 	bool kicked, removed;
 	/* This lock hold: a guest table has become traced. */
 	bool new_trace;
+	/* This lock hold: code or tables have lost their contents. */
+	bool contents_gone;
 	/* What to report after unlocking. */
 	gfn_t pending[PENDING_GFNS];
 	u32 nr_pending;
@@ -150,6 +153,7 @@ struct shadow {
 	struct shadow_page *win_l3, *win_l2; /* path where the guest has none */
 	bool has_window, has_region;
 	u32 code_traced; /* frames with SHADOW_TRACE_CODE */
+	u32 stale; /* frames with SHADOW_TRACE_STALE */
 	struct shadow_stats stats;
 };
 

@@ -45,6 +45,11 @@ void shadow_trace_clear(struct shadow *s, gfn_t gfn, u32 kind)
 	trace = &b->trace[gfn % PT_ENTRIES];
 	if (kind & *trace & SHADOW_TRACE_CODE)
 		s->code_traced--;
+	if ((kind & SHADOW_TRACE_CODE) && (*trace & SHADOW_TRACE_STALE)) {
+		kind |= SHADOW_TRACE_STALE;
+		b->stale--;
+		s->stale--;
+	}
 	if (*trace && !(*trace & ~kind))
 		b->traced--;
 	*trace &= ~kind;
@@ -98,6 +103,7 @@ static int trace_code_once(struct shadow *s, const struct shadow_mode *m,
 {
 	struct shadow_gwalk w;
 	u64 gen = READ_ONCE(s->gen);
+	u64 seq = gmem_seq(s->vm);
 	int err;
 
 	err = shadow_guest_walk(s->vm, m, gva, PF_ERR_FETCH, &w);
@@ -112,7 +118,10 @@ static int trace_code_once(struct shadow *s, const struct shadow_mode *m,
 		return -ENXIO;
 	w.code = true;
 	shadow_lock(s);
-	err = gen != s->gen ? -EAGAIN : shadow_reserve(s);
+	if (gen != s->gen || gmem_retry(s->vm, seq))
+		err = -EAGAIN;
+	else
+		err = shadow_reserve(s);
 	if (!err && !shadow_gva_fixed(s, SHADOW_KERNEL, gva)) {
 		err = shadow_build(s, m, SHADOW_KERNEL, &w, NULL);
 		if (!err)

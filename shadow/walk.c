@@ -157,6 +157,7 @@ int shadow_walk(struct shadow *s, const struct shadow_mode *m, gva_t gva,
 		u32 access, gpa_t *gpa, struct shadow_fault *out)
 {
 	struct shadow_gwalk w;
+	u64 seq;
 	int err;
 
 	memset(out, 0, sizeof(*out));
@@ -164,7 +165,11 @@ int shadow_walk(struct shadow *s, const struct shadow_mode *m, gva_t gva,
 	err = shadow_mode_check(m);
 	if (err)
 		return err;
-	err = shadow_guest_walk(s->vm, m, gva, access, &w);
+	/* What is found may be kept until a notifier says that tables have gone. */
+	do {
+		seq = gmem_seq(s->vm);
+		err = shadow_guest_walk(s->vm, m, gva, access, &w);
+	} while (gmem_retry(s->vm, seq));
 	if (err > 0) {
 		out->error = w.error;
 		return -EFAULT;

@@ -47,8 +47,10 @@ static u32 prepare(struct shadow *s, struct pt_write *pw, gpa_t gpa, u32 len)
 	pw->n = ((gpa & ~POPF_PAGE_MASK) + len - 1) / 8 - pw->first + 1;
 	pw->known = pw->has_leaf = false;
 	memset(pw->looked_up, 0, sizeof(pw->looked_up));
+	/* What the host changes from now on it tells by gen; wait for the rest. */
+	pw->gen = READ_ONCE(s->gen);
+	(void)gmem_seq(s->vm);
 	env_mutex_lock(&s->lock);
-	pw->gen = s->gen;
 	bits = pw->gfn < SHADOW_GFN_LIMIT ? shadow_trace_bits(s, pw->gfn) : 0;
 	while ((bits & SHADOW_TRACE_PT) &&
 	       (sp = shadow_page_next(s, sp, pw->gfn)))

@@ -52,7 +52,8 @@ struct bt_ops {
 	 * Copy guest code: len bytes from gva, never across a page boundary.
 	 * Must see to it that later guest writes to *gfn, and changes of the
 	 * mapping, reach bt_invalidate_*(). 0, or -EFAULT: not fetchable, the
-	 * implementation keeps the fault for injection; other -errno fatal.
+	 * implementation keeps the fault for injection; -EAGAIN: not now, enter
+	 * again; other -errno fatal.
 	 */
 	int (*fetch)(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn);
 	/* The last TU on gfn has gone: its write trace may be dropped. */

@@ -48,6 +48,13 @@ int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write,
 	      struct gmem_page *out);
 
 /*
+ * A sequence number for gmem_retry(), to be taken before guest memory is read
+ * whose contents will be relied on after the reading. May sleep, until what the
+ * host is just changing has been changed.
+ */
+u64 gmem_seq(struct popf_vm *vm);
+
+/*
  * True when the host has changed its mind about guest memory since the sequence
  * number was taken: call with shadow's lock held, just before installing the
  * spte, and start over when true.

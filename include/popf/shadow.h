@@ -17,7 +17,7 @@
  *
  * Locking: one internal lock (env_mutex); guest memory is read and host pages
  * are looked up without it, results are checked under it with gmem_retry().
- * shadow_zap_gfns() may be called from an mmu notifier.
+ * shadow_zap_gfns() and its like may be called from an mmu notifier.
  */
 #ifndef POPF_SHADOW_H
 #define POPF_SHADOW_H
@@ -40,6 +40,7 @@ enum shadow_view { SHADOW_USER, SHADOW_KERNEL, SHADOW_VIEWS };
 #define SHADOW_TRACE_PT 0x1u /* internal: a guest page table is shadowed */
 #define SHADOW_TRACE_CODE 0x2u /* translated code is derived from it */
 #define SHADOW_TRACE_TABLE 0x4u /* a GDT/IDT/TSS copy is derived from it */
+#define SHADOW_TRACE_STALE 0x8u /* internal: CODE, and the code has gone */
 
 /* The guest's paging state; the monitor fills it from the vCPU's registers. */
 struct shadow_mode {
@@ -76,10 +77,17 @@ struct shadow_ops {
 	 * trace: then every translation must be dropped or given to
 	 * shadow_trace_code() again. Below a level-4 entry only the current
 	 * kernel root counts: compare level-4 entries when CR3 is loaded.
-	 * Called without locks, after the change, from any function here, also
-	 * shadow_trace_code() and mmu notifiers.
+	 * Called with the lock held, after the change and before a kick, from
+	 * any function here, also shadow_trace_code() and mmu notifiers.
 	 */
 	void (*code_mapping)(void *opaque, gfn_t gfn);
+	/*
+	 * What frames contain has been replaced behind the guest's back, code or
+	 * page tables among them: drop the translations of the frames that
+	 * shadow_take_stale() names, and everything read from page tables.
+	 * Called like code_mapping().
+	 */
+	void (*contents_gone)(void *opaque);
 	/*
 	 * Guest maps something inside the TC window or the region's slot, or
 	 * has changed an entry that leads to the table that would have the
@@ -181,10 +189,17 @@ int shadow_cmpxchg(struct shadow *s, gpa_t gpa, u64 *old, u64 new, u32 len,
 void shadow_invlpg(struct shadow *s, const struct shadow_mode *m, gva_t gva);
 
 /*
- * Forget all sptes to these frames, and all that is derived from page tables in
- * them (mmu notifier, slot changes).
+ * Forget all sptes to these frames, and all that is derived from page tables and
+ * code in them: their contents may be others (mmu notifier, slot changes).
  */
 void shadow_zap_gfns(struct shadow *s, gfn_t first, gfn_t count);
+/* Forget the sptes only: other frames or rights, the same contents. */
+void shadow_unmap_gfns(struct shadow *s, gfn_t first, gfn_t count);
+/*
+ * Frames with the code trace that were zapped since they were last named here;
+ * up to max of them, 0: no more.
+ */
+u32 shadow_take_stale(struct shadow *s, gfn_t *gfns, u32 max);
 /* Write-protect all sptes to these frames (dirty log). */
 void shadow_protect_gfns(struct shadow *s, gfn_t first, gfn_t count);
 /* Clear and return the accessed state of these frames (mmu notifier). */

@@ -32,7 +32,10 @@ struct popf_vm {
 /* monitor/vm.c, called by kmod on VM creation and destruction. */
 int vm_init(struct popf_vm *vm);
 void vm_fini(struct popf_vm *vm);
-/* Called by kmod when memory slots or the host's pages behind them change. */
+/*
+ * Called by kmod when memory slots change. For the mmu notifier shadow_zap_gfns()
+ * and shadow_unmap_gfns() are enough.
+ */
 void vm_zap_gfns(struct popf_vm *vm, gfn_t first, gfn_t count);
 
 /* Module-wide set-up: checks the host CPU; reason (a sentence) when it fails. */

@@ -130,6 +130,11 @@ int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write,
 	return 0;
 }
 
+u64 gmem_seq(struct popf_vm *vm)
+{
+	return vm->seq;
+}
+
 bool gmem_retry(struct popf_vm *vm, u64 seq)
 {
 	if (vm->on_retry)

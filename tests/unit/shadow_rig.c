@@ -12,6 +12,14 @@ static void on_code(void *opaque, gfn_t gfn)
 		r->on_code(r);
 }
 
+static void on_gone(void *opaque)
+{
+	struct rig *r = opaque;
+
+	r->gone++;
+	r->kicks = 0;
+}
+
 static void on_conflict(void *opaque, gva_t gva)
 {
 	struct rig *r = opaque;
@@ -29,6 +37,7 @@ static void on_kick(void *opaque)
 
 static const struct shadow_ops rig_ops = {
 	.code_mapping = on_code,
+	.contents_gone = on_gone,
 	.window_conflict = on_conflict,
 	.kick = on_kick,
 };

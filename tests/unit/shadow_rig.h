@@ -35,7 +35,7 @@ struct rig {
 	/* Guest frames handed out for tables. */
 	gfn_t next;
 	/* Callbacks seen. */
-	u32 kicks, conflicts, code_calls, code_none;
+	u32 kicks, conflicts, code_calls, code_none, gone;
 	gva_t conflict;
 	gfn_t code_gfn;
 	void (*on_code)(struct rig *r);

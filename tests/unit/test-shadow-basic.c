@@ -384,6 +384,49 @@ static void test_changed_code_mappings_are_reported_once_they_matter(
 	each_depth(code);
 }
 
+static void contents(struct rig *r)
+{
+	gfn_t gfn, stale[4];
+	struct shadow_fault f;
+	gpa_t gpte;
+
+	rig_root(r, SHADOW_KERNEL);
+	gpte = rig_map(r, KGVA, 120, P | A);
+	rig_map(r, KGVA + 0x1000, 121, P | A | W | D);
+	assert_int_equal(shadow_trace_code(r->s, &r->m, KGVA, &gfn, &f), 0);
+	assert_maps(r, SHADOW_KERNEL, KGVA + 0x1000, 0, 121);
+	shadow_unmap_gfns(r->s, 0, 1024);
+	assert_false(rig_mmu(r, SHADOW_KERNEL, KGVA + 0x1000).present);
+	shadow_zap_gfns(r->s, 121, 1);
+	assert_int_equal(r->gone + r->code_calls, 0);
+	assert_int_equal(shadow_take_stale(r->s, stale, 4), 0);
+	/* Code: told before vCPUs are kicked, named once. */
+	shadow_zap_gfns(r->s, 120, 1);
+	shadow_zap_gfns(r->s, 100, 50);
+	assert_int_equal(r->gone, 2);
+	assert_true(r->kicks);
+	assert_int_equal(shadow_take_stale(r->s, stale, 4), 1);
+	assert_int_equal(stale[0], 120);
+	assert_int_equal(shadow_take_stale(r->s, stale, 4), 0);
+	assert_int_equal(shadow_trace_get(r->s, 120), SHADOW_TRACE_CODE);
+	/* Once nothing is derived from it any more, nobody needs to hear. */
+	shadow_zap_gfns(r->s, 120, 1);
+	shadow_trace_del(r->s, 120, SHADOW_TRACE_CODE);
+	assert_int_equal(shadow_take_stale(r->s, stale, 4), 0);
+	/* A table on the way to code: its mappings may be others. */
+	assert_int_equal(shadow_trace_code(r->s, &r->m, KGVA, &gfn, &f), 0);
+	assert_int_equal(r->code_none, 0);
+	shadow_zap_gfns(r->s, gpte >> 12, 1);
+	assert_int_equal(r->code_none, 1);
+	assert_true(r->kicks);
+	assert_int_equal(shadow_take_stale(r->s, stale, 4), 0);
+}
+
+static void test_contents_that_go_are_reported_for_code_and_tables(void **state)
+{
+	each_depth(contents);
+}
+
 static void mmio(struct rig *r)
 {
 	struct shadow_fault f;
@@ -659,6 +702,8 @@ int main(void)
 			test_guest_mappings_in_the_window_are_reported_and_ignored),
 		cmocka_unit_test(
 			test_changed_code_mappings_are_reported_once_they_matter),
+		cmocka_unit_test(
+			test_contents_that_go_are_reported_for_code_and_tables),
 		cmocka_unit_test(
 			test_frames_without_memory_are_mmio_and_rom_reads_are_not),
 		cmocka_unit_test(test_host_side_changes_reach_the_sptes),

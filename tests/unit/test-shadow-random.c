@@ -600,13 +600,19 @@ static void host_side(struct fuzz *z)
 {
 	struct rig *r = z->r;
 	gfn_t gfn = below(z, FRAMES), n = one_in(z, 4) ? FRAMES : 1;
+	gfn_t stale[3];
 
 	if (one_in(z, 2))
 		gfn = any_table(z);
-	switch (below(z, 6)) {
+	switch (below(z, 7)) {
 	case 0:
 		r->vm->seq++;
 		shadow_zap_gfns(r->s, gfn, n);
+		break;
+	case 6:
+		r->vm->seq++;
+		shadow_unmap_gfns(r->s, gfn, n);
+		shadow_take_stale(r->s, stale, ARRAY_SIZE(stale));
 		break;
 	case 1:
 		shadow_protect_gfns(r->s, gfn, n);
