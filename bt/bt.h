@@ -67,6 +67,7 @@ enum bt_class {
 	CLS_CALL,
 	CLS_RET,
 	CLS_IRET,
+	CLS_SYSRET,
 	CLS_PUSHF,
 	CLS_POPF,
 	CLS_CLI,
@@ -352,7 +353,6 @@ void emit_launch(struct bt *bt, gva_t gpc);
 /* translate_priv.c */
 void translate_pushf(struct bt *bt);
 void translate_popf(struct bt *bt);
-void translate_iret(struct bt *bt);
 void translate_cli(struct bt *bt);
 void translate_sti(struct bt *bt);
 void translate_swapgs(struct bt *bt);
@@ -361,6 +361,10 @@ void translate_mov_sreg(struct bt *bt);
 void translate_push_sreg(struct bt *bt);
 void translate_rdtsc(struct bt *bt, bool with_aux);
 void translate_rdpid(struct bt *bt);
+
+/* translate_return.c */
+void translate_iret(struct bt *bt);
+void translate_sysret(struct bt *bt);
 
 /* ahead.c */
 void ahead_add(struct bt *bt, gva_t gpc, bool pad);

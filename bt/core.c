@@ -5,7 +5,7 @@
  */
 #include "bt.h"
 
-static_assert(BT_TU_STOP + 512 < BT_TU_BYTES,
+static_assert(BT_TU_STOP + 768 < BT_TU_BYTES,
 	      "one more instruction always fits a TU");
 static_assert(BT_EXIT_BOUNCE < 8, "stats.exits[] has room for every kind");
 

@@ -52,6 +52,22 @@ void emit_patch8(struct bt *bt, u32 at)
 	t->code[at] = (u8)rel;
 }
 
+u32 emit_jmp32(struct bt *bt)
+{
+	emit1(bt, 0xe9);
+	emit4(bt, 0);
+	return bt->t.n - 4;
+}
+
+void emit_patch32(struct bt *bt, u32 at)
+{
+	struct bt_trans *t = &bt->t;
+	u32 rel = t->n - (at + 4);
+
+	if (!t->overflow)
+		memcpy(t->code + at, &rel, 4);
+}
+
 void emit_jmp_off(struct bt *bt, u32 off)
 {
 	u32 next = bt->t.off + bt->t.n + 5;

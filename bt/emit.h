@@ -118,6 +118,14 @@ static inline void emit_push_abs(struct bt *bt, u32 abs)
 	emit_abs(bt, 6, abs);
 }
 
+/* lea a, [a + b + disp32] for a, b below R8 */
+static inline void emit_lea_sum(struct bt *bt, u32 a, u32 b, u32 disp)
+{
+	emit2x(bt, 0x48, 0x8d);
+	emit2x(bt, (u8)(0x84 | a << 3), (u8)(b << 3 | a));
+	emit4(bt, disp);
+}
+
 /* mov reg64, imm, the shortest way */
 void emit_mov_imm(struct bt *bt, u32 reg, u64 imm);
 
@@ -130,6 +138,12 @@ static inline u32 emit_jrcxz(struct bt *bt)
 
 /* Make the rel8 at offset `at` lead here. */
 void emit_patch8(struct bt *bt, u32 at);
+
+/* jmp +rel32; the offset of its rel32, for emit_patch32() */
+u32 emit_jmp32(struct bt *bt);
+
+/* Make the rel32 at offset `at` lead here. */
+void emit_patch32(struct bt *bt, u32 at);
 
 /* jmp rel32 to a TC offset */
 void emit_jmp_off(struct bt *bt, u32 off);

@@ -324,7 +324,8 @@ static void dispatch(struct bt *bt)
 
 	/* The code in place knows nothing of TF, which is set in this mode. */
 	if (bt->t.mode & BT_MODE_STEP &&
-	    (cls == CLS_PUSHF || cls == CLS_POPF || cls == CLS_IRET))
+	    (cls == CLS_PUSHF || cls == CLS_POPF || cls == CLS_IRET ||
+	     cls == CLS_SYSRET))
 		cls = CLS_CALLOUT;
 	switch ((enum bt_class)cls) {
 	case CLS_FSGSBASE:
@@ -365,6 +366,9 @@ static void dispatch(struct bt *bt)
 		break;
 	case CLS_IRET:
 		translate_iret(bt);
+		break;
+	case CLS_SYSRET:
+		translate_sysret(bt);
 		break;
 	case CLS_PUSHF:
 		translate_pushf(bt);

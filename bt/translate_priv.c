@@ -11,14 +11,6 @@ static gva_t next_gpc(const struct bt *bt)
 	return bt->insn.gpc + bt->insn.len;
 }
 
-/* lea a, [a + b + disp32] for a, b below R8 */
-static void emit_lea_sum(struct bt *bt, u32 a, u32 b, u32 disp)
-{
-	emit2x(bt, 0x48, 0x8d);
-	emit2x(bt, (u8)(0x84 | a << 3), (u8)(b << 3 | a));
-	emit4(bt, disp);
-}
-
 /*
  * The hardware's flags through a stack of our own, IF and IOPL put in, then one
  * push: the commit.
@@ -103,116 +95,6 @@ void translate_popf(struct bt *bt)
 	emit_patch8(bt, done);
 	rec_add(bt, next, c, 0);
 	emit_unspill(bt, RCX);
-}
-
-/* movzx reg32, byte [rsp + disp8]; movzx reg32, byte [table + reg] */
-static void emit_stack_byte_lookup(struct bt *bt, u32 reg, u8 disp, u32 table)
-{
-	emit2x(bt, 0x0f, 0xb6);
-	emit2x(bt, (u8)(0x44 | reg << 3), 0x24);
-	emit1(bt, disp);
-	emit2x(bt, 0x0f, 0xb6);
-	emit2x(bt, (u8)(0x04 | reg << 3), (u8)(0x05 | reg << 3));
-	emit4(bt, FIXED_ABS(bt, table));
-}
-
-/* ecx = word [rsp + disp] - sel[seg], by not and lea: 0 when they are the same */
-static void emit_selector_diff(struct bt *bt, u8 disp, enum popf_seg seg)
-{
-	emit2x(bt, 0x0f, 0xb7);
-	emit2x(bt, 0x4c, 0x24);
-	emit1(bt, disp);
-	emit_load16(bt, RAX, VP(bt, sel) + 2 * seg);
-	emit2x(bt, 0xf7, 0xd0);
-	emit2x(bt, 0x8d, 0x4c);
-	emit2x(bt, 0x01, 0x01);
-}
-
-/* mov reg64, [rsp + disp8] */
-static void emit_load_stack(struct bt *bt, u32 reg, u8 disp)
-{
-	emit2x(bt, 0x48, 0x8b);
-	emit2x(bt, (u8)(0x44 | reg << 3), 0x24);
-	emit1(bt, disp);
-}
-
-/*
- * IRETQ that stays where it is: CS and SS on the stack are the current ones, the
- * new flags are ones that POPF could load in place, and no NMI is being
- * handled. All checks come first and change nothing; once the new RSP is loaded
- * the guest is at ibl_target. With an event pending and IF set the way on is
- * the miss stub's: the monitor looks at events there.
- */
-void translate_iret(struct bt *bt)
-{
-	gva_t gpc = bt->insn.gpc;
-	u16 ac = 1u << RAX | 1u << RCX;
-	u32 same_cs, same_ss, quick, nmi_free, no_if, none;
-
-	emit_spill(bt, RAX);
-	emit_spill(bt, RCX);
-	rec_add(bt, gpc, ac, 0);
-	emit_selector_diff(bt, 8, SEG_CS);
-	same_cs = emit_jrcxz(bt);
-	emit_unspill(bt, RAX);
-	emit_unspill(bt, RCX);
-	rec_add(bt, gpc, 0, 0);
-	emit_callout(bt);
-	emit_patch8(bt, same_cs);
-	rec_add(bt, gpc, ac, 0);
-	emit_selector_diff(bt, 32, SEG_SS);
-	same_ss = emit_jrcxz(bt);
-	emit_unspill(bt, RAX);
-	emit_unspill(bt, RCX);
-	rec_add(bt, gpc, 0, 0);
-	emit_callout(bt);
-	emit_patch8(bt, same_ss);
-	rec_add(bt, gpc, ac, 0);
-	emit_stack_byte_lookup(bt, RCX, 17, FIXED_SLOW_FLAGS);
-	quick = emit_jrcxz(bt);
-	emit_unspill(bt, RAX);
-	emit_unspill(bt, RCX);
-	rec_add(bt, gpc, 0, 0);
-	emit_callout(bt);
-	emit_patch8(bt, quick);
-	rec_add(bt, gpc, ac, 0);
-	emit_load64(bt, RCX, VP(bt, iret_slow));
-	nmi_free = emit_jrcxz(bt);
-	emit_unspill(bt, RAX);
-	emit_unspill(bt, RCX);
-	rec_add(bt, gpc, 0, 0);
-	emit_callout(bt);
-	emit_patch8(bt, nmi_free);
-	rec_add(bt, gpc, ac, 0);
-	emit_load_stack(bt, RCX, 0);
-	emit_store64(bt, RCX, VP(bt, ibl_target));
-	emit_load_stack(bt, RCX, 24);
-	emit_store64(bt, RCX, VP(bt, scratch[1]));
-	emit_stack_byte_lookup(bt, RAX, 17, FIXED_IF_BYTE);
-	/* lea rsp, [rsp + 16]; popfq; mov [vif + 1], al */
-	rec_add(bt, gpc, ac, REC_OPAQUE);
-	emit2x(bt, 0x48, 0x8d);
-	emit2x(bt, 0x64, 0x24);
-	emit1(bt, 16);
-	emit1(bt, 0x9d);
-	emit1(bt, 0x88);
-	emit_abs(bt, RAX, VP(bt, vif) + 1);
-	emit_store8_imm(bt, VP(bt, viopl) + 1, 0);
-	emit_load64(bt, RSP, VP(bt, scratch[1]));
-	rec_add(bt, gpc, ac, REC_INDIRECT);
-	/* movzx ecx, al */
-	emit2x(bt, 0x0f, 0xb6);
-	emit1(bt, 0xc8);
-	emit_unspill(bt, RAX);
-	rec_add(bt, gpc, 1u << RCX, REC_INDIRECT);
-	no_if = emit_jrcxz(bt);
-	emit_load64(bt, RCX, VP(bt, pend_if_set));
-	none = emit_jrcxz(bt);
-	emit_jmp_off(bt, FIXED_MISS);
-	emit_patch8(bt, no_if);
-	emit_patch8(bt, none);
-	emit_load64(bt, RCX, VP(bt, ibl_target));
-	emit_launch(bt, gpc);
 }
 
 void translate_cli(struct bt *bt)

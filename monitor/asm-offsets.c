@@ -7,9 +7,11 @@
 #include <linux/stddef.h>
 
 #include <popf/env.h>
+#include <popf/vcpu_page.h>
 #include "world.h"
 
 #define WD(field) OFFSET(WD_##field, world_data, field)
+#define VP(field) OFFSET(VP_##field, vcpu_page, field)
 
 int main(void)
 {
@@ -45,6 +47,20 @@ int main(void)
 	WD(nmi_noted);
 	WD(mc_noted);
 	WD(scratch);
+	WD(user);
+	WD(fast_syscall);
+	WD(fast_return);
+	WD(crossed);
+	WD(kernel_cr3);
+	WD(user_cr3);
+	WD(fast_tpc);
+	WD(fast_vif);
+	WD(fast_flags);
+	WD(kernel_sel);
+	WD(user_cs);
+	WD(user_ss);
+	WD(syscalls);
+	WD(returns);
 	WD(fault_vector);
 	WD(fault_error);
 	WD(fault_rip);
@@ -56,6 +72,15 @@ int main(void)
 	OFFSET(WR_rflags, world_regs, rflags);
 	OFFSET(WR_rsp, world_regs, rsp);
 	OFFSET(WR_ss, world_regs, ss);
+	VP(vif);
+	VP(viopl);
+	VP(ret_rip);
+	VP(ret_rflags);
+	VP(ret_rsp);
+	OFFSET(VP_sel_cs, vcpu_page, sel[SEG_CS]);
+	OFFSET(VP_spill_rax, vcpu_page, spill[GPR_RAX]);
+	OFFSET(VP_spill_rcx, vcpu_page, spill[GPR_RCX]);
+	OFFSET(VP_spill_r11, vcpu_page, spill[GPR_R11]);
 	DEFINE(WD_SIZE, sizeof(struct world_data));
 	DEFINE(WR_SIZE, sizeof(struct world_regs));
 	return 0;

@@ -195,6 +195,10 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 	switch (vector) {
 	case VEC_NMI:
 	case VEC_MC:
+	case EXIT_NOTED:
+		return EMUL_DONE;
+	case EXIT_SYSCALL:
+		/* A return to user mode that the region left to us: resume. */
 		return EMUL_DONE;
 	case VEC_DB:
 		if (v->world->nudge)
@@ -207,6 +211,9 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 			return vcpu_stop(v, "translated code jumped to %llx",
 					 (unsigned long long)d->cr2);
 		return run_page_fault(v, SHADOW_KERNEL, error & PF_ERR_WRITE);
+	case VEC_AC:
+		/* AC is set: the next entry has AM clear, see world_cr0(). */
+		return EMUL_DONE;
 	case VEC_DE:
 	case VEC_BR:
 	case VEC_UD:
@@ -215,7 +222,6 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 	case VEC_SS:
 	case VEC_GP:
 	case VEC_MF:
-	case VEC_AC:
 	case VEC_XM:
 		return queue_fault(v, vector, error);
 	}

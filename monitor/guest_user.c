@@ -29,8 +29,21 @@ static enum emul user_syscall(struct vcpu *v)
 	return vcpu_syscall(v);
 }
 
+/*
+ * The world's GDT is as the guest's was when it was last copied. A selector that
+ * does not load may do now.
+ */
+static bool selector_is_new(struct vcpu *v, u32 vector, u32 error)
+{
+	if (vector != VEC_GP && vector != VEC_NP && vector != VEC_SS)
+		return false;
+	return (error & 0xfff8) && !(error & 6) && world_refresh_gdt(v);
+}
+
 static enum emul user_fault(struct vcpu *v, u32 vector, u32 error)
 {
+	if (selector_is_new(v, vector, error))
+		return EMUL_DONE;
 	switch (vector) {
 	case VEC_BP:
 	case VEC_OF:
@@ -77,7 +90,7 @@ enum emul run_user_exit(struct vcpu *v, u32 vector)
 	}
 	sync_leave_user_cs(v);
 	if ((vector >= 32 && vector < 256) || vector == VEC_NMI ||
-	    vector == VEC_MC)
+	    vector == VEC_MC || vector == EXIT_NOTED)
 		return EMUL_DONE;
 	return user_fault(v, vector, d->regs.error);
 }

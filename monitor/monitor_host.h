@@ -133,6 +133,7 @@ struct world {
 	struct window window;
 	u64 gdt_raw[32]; /* guest descriptors the shadow was made from */
 	bool gdt_valid;
+	bool gdt_many; /* more than the vCPU page's desc_at[] can list, or none */
 	bool user; /* last entry was direct execution */
 	bool bouncing; /* tpc is in bounce code for v->bounce */
 	bool nudge; /* single-step out of a place without exact state */
@@ -162,8 +163,10 @@ void world_destroy(struct vcpu *v);
 int world_rebase(struct vcpu *v);
 /* Tell shadow paging where region and window are. */
 int world_set_fixed(struct vcpu *v);
-/* Rebuild the guest's half of the GDT from guest memory when it differs. */
-void world_refresh_gdt(struct vcpu *v);
+/* Rebuild the guest's half of the GDT from guest memory: true if it differs. */
+bool world_refresh_gdt(struct vcpu *v);
+/* Bits of CR4 that direct execution has set and translated code has not. */
+u64 world_user_cr4(const struct vcpu *v);
 /* The selector hardware may load for a data segment, 0 when it may not. */
 u16 world_selector(const struct vcpu *v, u16 sel);
 /* Switch to the guest and back. Interrupts off. */

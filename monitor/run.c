@@ -138,7 +138,8 @@ static enum emul inject_events(struct vcpu *v)
 	vector = next_irq(v);
 	if (vector >= 0 && irq_open(v))
 		ret = inject_interrupt(v, vector);
-	arm_pending(v, next_irq(v) >= 0 || READ_ONCE(v->nmi_pending));
+	arm_pending(v, next_irq(v) >= 0 || READ_ONCE(v->nmi_pending) ||
+			       READ_ONCE(v->run->request_interrupt_window));
 	return ret;
 }
 
@@ -246,6 +247,9 @@ static enum emul prepare(struct vcpu *v)
 	if (ret)
 		return vcpu_stop(v, "no shadow root: error %d", ret);
 	w->data->cr3 = root;
+	ret = fast_prepare(v, &m);
+	if (ret)
+		return vcpu_stop(v, "no shadow root: error %d", ret);
 	if (!w->user)
 		sync_enter_kernel(v);
 	if (w->nudge)
@@ -327,6 +331,7 @@ static int enter_guest(struct vcpu *v)
 	trace_popf_entry(v);
 	breakpoints = load_breakpoints(v);
 	world_switch(v);
+	fast_finish(v);
 	if (unlikely(breakpoints))
 		set_debugreg(0, 7);
 	vector = w->data->regs.vector;

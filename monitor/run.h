@@ -7,6 +7,7 @@
 
 #include <popf/trace.h>
 
+#include "monitor.h"
 #include "monitor_host.h"
 
 /* sync.c: see there */
@@ -19,6 +20,16 @@ void sync_leave_user_cs(struct vcpu *v);
 void sync_page(struct vcpu *v);
 bool sync_recover(struct vcpu *v);
 void sync_at(struct vcpu *v, gva_t gpc);
+
+void sync_load_page(struct vcpu *v);
+
+/*
+ * fast.c: crossings between the modes in the guest world. Prepare comes last before
+ * an entry, with the root of the entry's own mode in place: 0 or -errno of
+ * shadow_root(). Finish comes first after an exit.
+ */
+int fast_prepare(struct vcpu *v, const struct shadow_mode *m);
+void fast_finish(struct vcpu *v);
 
 /* guest_kernel.c: translated code */
 enum emul run_kernel_exit(struct vcpu *v, u32 vector);

@@ -9,6 +9,8 @@
  *	leave		back to the instruction after the call to enter
  *	stubs		256 vectors, SYSCALL, SYSCALL from compatibility mode,
  *			SYSENTER: save registers, leave
+ *	crossings	SYSCALL to translated code and back to user mode, without
+ *			the host, where fast.c has allowed it
  *	NMI, #MC, #DB	on stacks of their own, survivable at every instruction
  *   2. popf_world_call, popf_call_gate: ordinary module text that calls the
  *      region, and a gate of the host's IDT.
@@ -38,6 +40,20 @@
 #define DATA(off) (popf_switch_start + REGION_DATA_OFF + (off))(%rip)
 #define REGS(off) DATA(WD_regs + (off))
 #define REGS_END REGS(WR_SIZE)
+/* A field of struct vcpu_page: what ring 3 may have written there is not trusted. */
+#define PAGE(off) (popf_switch_start + REGION_VPAGE_OFF + (off))(%rip)
+/* The byte with P, DPL and type of one of popf's descriptors. */
+#define ACCESS_BYTE(sel) \
+	(popf_switch_start + REGION_GDT_POPF_OFF + \
+	 ((sel) & ~7) - 0x1000 + DESC_TYPE)(%rip)
+
+/* RFLAGS */
+#define FL_FIXED 0x2
+#define FL_TF 0x100
+#define FL_IF 0x200
+#define FL_IOPL 0x3000
+#define FL_NT 0x4000
+#define FL_VM 0x20000
 
 /* Byte 5 of a descriptor has the type; bit 1 of a TSS's type is "busy". */
 #define DESC_TYPE 5
@@ -345,22 +361,32 @@ SYM_INNER_LABEL(\name, SYM_L_LOCAL)
 	IST_STUB stub_mc 18 NOTE_MC
 	IST_STUB stub_db 1 NOTE_NOTHING
 
+/*
+ * From a ring 0 place: a noted event makes an entry past its check go back. Each of
+ * the two places has its range of instructions and its way back.
+ */
+.macro ABANDON first last to
+	leaq	\first(%rip), %rax
+	cmpq	%rax, %rcx
+	jb	774f
+	leaq	\last(%rip), %rax
+	cmpq	%rax, %rcx
+	ja	774f
+	leaq	\to(%rip), %rax
+	movq	%rax, 16(%rsp)
+774:
+.endm
+
 ist_ring0:
 	/* A guest's TF or breakpoint must not follow it into ring 0. */
 	andl	$~0x100, 16(%rsp)
 	pushq	%rax
 	pushq	%rcx
-	movq	16(%rsp), %rcx
-	leaq	enter_commit(%rip), %rax
-	cmpq	%rax, %rcx
-	jb	7f
-	leaq	enter_iret(%rip), %rax
-	cmpq	%rax, %rcx
-	ja	7f
 	cmpb	$0, DATA(WD_noted)
 	je	7f
-	leaq	leave_abort(%rip), %rax
-	movq	%rax, 16(%rsp)
+	movq	16(%rsp), %rcx
+	ABANDON	enter_commit, enter_iret, leave_abort
+	ABANDON cross_commit, cross_iret, cross_noted
 7:	popq	%rcx
 	popq	%rax
 	iretq
@@ -372,8 +398,7 @@ SYM_INNER_LABEL(stub_df, SYM_L_LOCAL)
 	jmp	region_fault
 
 /* System calls: build the frame an interrupt would have pushed. */
-.macro SYSCALL_STUB name vector cs
-SYM_INNER_LABEL(\name, SYM_L_LOCAL)
+.macro SYSCALL_FRAME
 	LANDING
 	movq	%rsp, DATA(WD_scratch)
 	leaq	REGS_END, %rsp
@@ -382,13 +407,124 @@ SYM_INNER_LABEL(\name, SYM_L_LOCAL)
 	pushq	%r11
 	pushq	$3
 	pushq	%rcx
-	pushq	$0
-	pushq	$\vector
-	jmp	save_and_leave
 .endm
 
-	SYSCALL_STUB stub_syscall EXIT_SYSCALL
-	SYSCALL_STUB stub_syscall32 EXIT_SYSCALL32
+SYM_INNER_LABEL(stub_syscall32, SYM_L_LOCAL)
+	SYSCALL_FRAME
+	pushq	$0
+	pushq	$EXIT_SYSCALL32
+	jmp	save_and_leave
+
+/*
+ * SYSCALL of a guest's user code, or of translated code that wants to return
+ * there. Where C has allowed it, this crosses from one shadow root to the other
+ * and goes on in ring 3; else it is an exit.
+ *
+ * rcx, r11: as SYSCALL leaves them. All others, and after a crossing these too,
+ * are the guest's.
+ */
+SYM_INNER_LABEL(stub_syscall, SYM_L_LOCAL)
+	SYSCALL_FRAME
+	pushq	%rax
+	cmpb	$0, DATA(WD_user)
+	je	cross_to_user
+	cmpb	$0, DATA(WD_fast_syscall)
+	je	cross_slow
+	testl	$FL_TF, %r11d
+	jnz	cross_slow
+	/* User code may have loaded a data segment: C has to know. */
+	movl	%ds, %eax
+	cmpw	%ax, DATA(WD_ds)
+	jne	cross_slow
+	movl	%es, %eax
+	cmpw	%ax, DATA(WD_es)
+	jne	cross_slow
+	movl	%fs, %eax
+	cmpw	%ax, DATA(WD_fs)
+	jne	cross_slow
+	movl	%gs, %eax
+	cmpw	%ax, DATA(WD_gs)
+	jne	cross_slow
+
+	movq	DATA(WD_kernel_cr3), %rax
+	movq	%rax, %cr3
+	movb	$ACCESS_CODE_DPL3, ACCESS_BYTE(WORLD_TC_CS)
+	movb	$ACCESS_DATA_DPL3, ACCESS_BYTE(WORLD_TC_SS)
+	movq	DATA(WD_fast_vif), %rax
+	movq	%rax, PAGE(VP_vif)
+	movq	$0, PAGE(VP_viopl)
+	movl	DATA(WD_kernel_sel), %eax
+	movl	%eax, PAGE(VP_sel_cs)
+	movl	%r11d, %eax
+	andl	DATA(WD_fast_flags), %eax
+	orl	$(FL_IF | FL_FIXED), %eax
+	movq	%rax, REGS(WR_rflags)
+	movq	DATA(WD_fast_tpc), %rax
+	movq	%rax, REGS(WR_rip)
+	movq	$WORLD_TC_CS, REGS(WR_cs)
+	movq	$WORLD_TC_SS, REGS(WR_ss)
+	movb	$0, DATA(WD_user)
+	movb	$1, DATA(WD_crossed)
+	incq	DATA(WD_syscalls)
+	popq	%rax
+	jmp	cross_commit
+
+cross_slow:
+	popq	%rax
+	pushq	$0
+	pushq	$EXIT_SYSCALL
+	jmp	save_and_leave
+
+/*
+ * The guest's rax, rcx and r11 are in the vCPU page, and so is where to go. The
+ * slow way resumes behind the SYSCALL.
+ */
+cross_to_user:
+	cmpb	$0, DATA(WD_fast_return)
+	je	cross_slow
+	movq	PAGE(VP_ret_rip), %rcx
+	movq	%rcx, %rax
+	shrq	$47, %rax
+	jnz	cross_slow
+	movq	PAGE(VP_ret_rflags), %r11
+	movl	%r11d, %eax
+	andl	$(FL_TF | FL_IF | FL_IOPL | FL_NT | FL_VM), %eax
+	cmpl	$FL_IF, %eax
+	jne	cross_slow
+	andl	$WORLD_NATIVE_FLAGS, %r11d
+	orl	$(FL_IF | FL_FIXED), %r11d
+	movq	%r11, REGS(WR_rflags)
+	movq	%rcx, REGS(WR_rip)
+	movq	PAGE(VP_ret_rsp), %rax
+	movq	%rax, REGS(WR_rsp)
+	movq	DATA(WD_user_cs), %rax
+	movq	%rax, REGS(WR_cs)
+	movq	DATA(WD_user_ss), %rax
+	movq	%rax, REGS(WR_ss)
+	movq	PAGE(VP_spill_rax), %rax
+	movq	%rax, (%rsp)
+	movq	PAGE(VP_spill_rcx), %rcx
+	movq	PAGE(VP_spill_r11), %r11
+	movb	$0, ACCESS_BYTE(WORLD_TC_CS)
+	movb	$0, ACCESS_BYTE(WORLD_TC_SS)
+	movq	DATA(WD_user_cr3), %rax
+	movq	%rax, %cr3
+	movb	$1, DATA(WD_user)
+	movb	$1, DATA(WD_crossed)
+	incq	DATA(WD_returns)
+	popq	%rax
+
+/* rsp: a frame at its place in regs; all other registers are the guest's. */
+cross_commit:
+	cmpb	$0, DATA(WD_noted)
+	jne	cross_noted
+cross_iret:
+	iretq
+
+cross_noted:
+	pushq	$0
+	pushq	$EXIT_NOTED
+	jmp	save_and_leave
 
 /* SYSENTER saves nothing: RIP, RSP and RFLAGS of the guest are for C to know. */
 SYM_INNER_LABEL(stub_sysenter, SYM_L_LOCAL)

@@ -11,10 +11,9 @@
  */
 #include "run.h"
 
-/* Flags that ring 3 may have in hardware; the rest is virtual or forced. */
-#define RF_NATIVE                                                            \
-	(RF_CF | RF_PF | RF_AF | RF_ZF | RF_SF | RF_DF | RF_OF | RF_NT | RF_AC | \
-	 RF_ID)
+#define RF_NATIVE WORLD_NATIVE_FLAGS
+static_assert(RF_NATIVE == (RF_CF | RF_PF | RF_AF | RF_ZF | RF_SF | RF_DF |
+			    RF_OF | RF_NT | RF_AC | RF_ID));
 #define RF_ARITH (RF_CF | RF_PF | RF_AF | RF_ZF | RF_SF | RF_OF)
 
 static void regs_to_data(const struct vcpu *v, struct world_regs *r)
@@ -79,8 +78,8 @@ static void load_selectors(struct vcpu *v)
 	d->gs = world_selector(v, v->seg[SEG_GS].selector);
 }
 
-/* Canonical to translated code about to start at tpc. */
-static void load_kernel_page(struct vcpu *v)
+/* What translated code wants in the vCPU page; v is canonical. */
+void sync_load_page(struct vcpu *v)
 {
 	struct vcpu_page *p = v->page;
 	u32 i;
@@ -104,7 +103,7 @@ static void load_kernel_page(struct vcpu *v)
 void sync_load_kernel(struct vcpu *v, tpc_t tpc)
 {
 	v->world->tf = v->regs.rflags & RF_TF;
-	load_kernel_page(v);
+	sync_load_page(v);
 	load_bases(v);
 	load_selectors(v);
 	v->regs.rflags = (v->regs.rflags & RF_NATIVE) | RF_IF | RF_FIXED;

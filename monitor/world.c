@@ -15,6 +15,7 @@
 #include <linux/smp.h>
 #include <asm/desc.h>
 #include <asm/fpu/xcr.h>
+#include <asm/io.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 #include <asm/processor.h>
@@ -127,6 +128,8 @@ static void world_map_region(struct vcpu *v)
 	MAP(REGION_CROSS_POPF_OFF, w->gdt_popf);
 	MAP(REGION_IDT_OFF, w->idt);
 	MAP(REGION_TSS_OFF, w->tss);
+	region_map(vm, v->id, REGION_VPAGE_OFF >> PAGE_SHIFT,
+		   page_to_phys(w->window.pages[0]), false, true);
 	for (i = 0; i < 4; i++)
 		MAP(REGION_IST_OFF + i * PAGE_SIZE, w->ist[i]);
 #undef MAP
@@ -180,6 +183,7 @@ static int world_create_bt(struct vcpu *v)
 		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
 		.tc = window_at(&w->window, WINDOW_TC_OFF),
 		.has_fsgsbase = w->data->fsgsbase,
+		.user_return = true,
 	};
 
 	v->bt = bt_create(&cfg, &code_bt_ops, v);
@@ -279,7 +283,30 @@ static bool desc_usable(u64 desc)
 	return present && code_or_data && dpl == 3;
 }
 
-void world_refresh_gdt(struct vcpu *v)
+/* Translated code that returns to user mode compares these: bt/translate_return.c */
+static void list_descriptors(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct vcpu_page *p = v->page;
+	u32 i, n = 0;
+
+	for (i = 1; i < ARRAY_SIZE(w->gdt_raw); i++) {
+		if (!w->gdt[i])
+			continue;
+		if (n < VCPU_DESC_CHECKS) {
+			p->desc_at[n] = v->gdt.base + i * 8;
+			p->desc_neg[n] = -w->gdt_raw[i];
+		}
+		n++;
+	}
+	w->gdt_many = !n || n > VCPU_DESC_CHECKS;
+	for (i = n; n && i < VCPU_DESC_CHECKS; i++) {
+		p->desc_at[i] = p->desc_at[0];
+		p->desc_neg[i] = p->desc_neg[0];
+	}
+}
+
+bool world_refresh_gdt(struct vcpu *v)
 {
 	struct world *w = v->world;
 	u64 raw[ARRAY_SIZE(w->gdt_raw)] = {};
@@ -292,13 +319,15 @@ void world_refresh_gdt(struct vcpu *v)
 		v->exc.pending = false;
 	}
 	if (w->gdt_valid && !memcmp(raw, w->gdt_raw, sizeof(raw)))
-		return;
+		return false;
 	memcpy(w->gdt_raw, raw, sizeof(raw));
 	w->gdt[0] = 0;
 	for (i = 1; i < ARRAY_SIZE(raw); i++)
 		w->gdt[i] = desc_usable(raw[i]) ?
 				    raw[i] | 1ull << 40 /* accessed */ : 0;
 	w->gdt_valid = true;
+	list_descriptors(v);
+	return true;
 }
 
 u16 world_selector(const struct vcpu *v, u16 sel)
@@ -328,10 +357,18 @@ static void world_prepare_host(struct world *w)
 /* Guest user code shall find no selectors of popf's that it can load. */
 static void world_hide_tc_selectors(struct world *w)
 {
-	w->gdt_popf[((WORLD_TC_CS & ~7) - 0x1000) >> 3] =
-		w->user ? 0 : DESC_CODE64_DPL3;
-	w->gdt_popf[((WORLD_TC_SS & ~7) - 0x1000) >> 3] =
-		w->user ? 0 : DESC_DATA_DPL3;
+	u8 *cs = (u8 *)&w->gdt_popf[((WORLD_TC_CS & ~7) - 0x1000) >> 3];
+	u8 *ss = (u8 *)&w->gdt_popf[((WORLD_TC_SS & ~7) - 0x1000) >> 3];
+
+	/* The access bytes: switch_64.S does the same. */
+	cs[5] = w->user ? 0 : ACCESS_CODE_DPL3;
+	ss[5] = w->user ? 0 : ACCESS_DATA_DPL3;
+}
+
+/* Translated code adds the TSC offset itself, direct execution cannot. */
+u64 world_user_cr4(const struct vcpu *v)
+{
+	return v->cr4 & X86_CR4_TSD || v->tsc_offset ? X86_CR4_TSD : 0;
 }
 
 static u64 world_cr4(const struct vcpu *v)
@@ -340,22 +377,24 @@ static u64 world_cr4(const struct vcpu *v)
 
 	cr4 &= ~(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE | X86_CR4_TSD |
 		 X86_CR4_DE);
-	/* Translated code adds the offset itself, direct execution cannot. */
-	if (v->world->user && (v->cr4 & X86_CR4_TSD || v->tsc_offset))
-		cr4 |= X86_CR4_TSD;
+	if (v->world->user)
+		cr4 |= world_user_cr4(v);
 	if (boot_cpu_has(X86_FEATURE_UMIP))
 		cr4 |= X86_CR4_UMIP;
 	return cr4;
 }
 
+/*
+ * Alignment checks are for CPL 3 only; translated code is not that. But it has AC
+ * set so rarely that AM need not differ until it has.
+ */
 static u64 world_cr0(const struct vcpu *v, bool user)
 {
 	u64 mask = X86_CR0_TS | X86_CR0_EM | X86_CR0_MP;
 	u64 cr0 = read_cr0() & ~(mask | X86_CR0_AM);
 
 	cr0 |= v->cr0 & mask;
-	/* Alignment checks are for CPL 3 only; translated code is not that. */
-	if (user)
+	if (user || !(v->regs.rflags & RF_AC))
 		cr0 |= v->cr0 & X86_CR0_AM;
 	return cr0 | X86_CR0_NE;
 }

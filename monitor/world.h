@@ -15,6 +15,7 @@
  *	0x7000	IDT
  *	0x8000	TSS
  *	0x9000	IST stacks: #DF, NMI, #DB, #MC, a page each
+ *	0xd000	vCPU page (same frame as the TC window's)
  *
  * Invariants:
  *  1. The same bytes are at the same gva in the host's page table (a planted
@@ -43,7 +44,8 @@
 #define REGION_IDT_OFF 0x7000
 #define REGION_TSS_OFF 0x8000
 #define REGION_IST_OFF 0x9000
-#define REGION_PAGES 13
+#define REGION_VPAGE_OFF 0xd000
+#define REGION_PAGES 14
 
 /* Selectors of popf's half of the GDT: index 512 on. */
 #define WORLD_CS 0x1000 /* ring 0 code; SYSCALL and SYSENTER want SS next */
@@ -52,6 +54,13 @@
 #define WORLD_TC_SS (0x1018 | 3)
 #define WORLD_TSS 0x1020
 #define WORLD_GDT_LIMIT 0x102f
+
+/* Access bytes of the descriptors of ring 3 code and data. */
+#define ACCESS_CODE_DPL3 0xfb
+#define ACCESS_DATA_DPL3 0xf3
+
+/* RFLAGS that ring 3 may have in hardware; the rest is virtual or forced. */
+#define WORLD_NATIVE_FLAGS 0x244cd5
 
 /* Host selectors the switch loads (arch/x86 of the host kernel, 64-bit). */
 #define HOST_CS 0x10
@@ -70,6 +79,7 @@
 #define EXIT_SYSENTER 0x102
 #define EXIT_ABORT 0x103 /* entry abandoned: an NMI or #MC is noted */
 #define EXIT_FAULT 0x104 /* ring 0 code of the region faulted */
+#define EXIT_NOTED 0x105 /* an NMI or #MC is noted; registers are saved */
 #define EXIT_POISON 0x1ff /* never seen after a switch */
 
 #ifndef __ASSEMBLY__
@@ -150,6 +160,26 @@ struct world_data {
 	u8 nmi_noted;
 	u8 mc_noted;
 	u64 scratch;
+
+	/*
+	 * System calls and returns to user mode inside the guest world: fast.c
+	 * fills this before an entry, and looks at it after the exit.
+	 */
+	u8 user; /* in, out: direct execution, else translated code */
+	u8 fast_syscall; /* SYSCALL may go to fast_tpc */
+	u8 fast_return; /* translated code may return to user mode */
+	u8 crossed; /* out: either has happened */
+	u64 kernel_cr3;
+	u64 user_cr3;
+	u64 fast_tpc; /* of the guest's LSTAR */
+	u64 fast_vif; /* virtual IF there */
+	u32 fast_flags; /* RFLAGS that SYSCALL keeps, of those ring 3 may have */
+	u32 kernel_sel; /* the guest's CS and, in the upper half, SS there */
+	u64 user_cs;
+	u64 user_ss;
+	u64 syscalls; /* out, counters */
+	u64 returns;
+
 	/* EXIT_FAULT: what the region's own code ran into. */
 	u64 fault_vector;
 	u64 fault_error;

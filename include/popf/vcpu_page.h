@@ -36,6 +36,9 @@
 #define WINDOW_IBL_ENTRIES 65536u
 #define WINDOW_TC_OFF 0x200000u
 
+/* Descriptors a return to user mode compares; with more, it is slow. */
+#define VCPU_DESC_CHECKS 4u
+
 /* Hardware register numbers, as in ModRM. */
 enum popf_gpr {
 	GPR_RAX,
@@ -112,6 +115,23 @@ struct vcpu_page {
 	u64 pend_if_clear;
 	u8 pad0[0x200 - 8];
 	u64 pend_if_set;
+	/* Non-zero: a return to user mode needs the monitor. */
+	u64 ret_slow;
+	/* A return to user mode, for the switch region. */
+	u64 ret_rip;
+	u64 ret_rflags;
+	u64 ret_rsp;
+	/* Selectors of 64-bit user code by the guest's STAR. */
+	u16 ret_cs;
+	u16 ret_ss;
+	u32 reserved2;
+	/*
+	 * Descriptors that the world's GDT has been copied from: where the guest
+	 * has them, and their values' two's complements. Unused ones repeat the
+	 * first.
+	 */
+	u64 desc_at[VCPU_DESC_CHECKS];
+	u64 desc_neg[VCPU_DESC_CHECKS];
 };
 
 #define VCPU_RFLAGS_IF 0x200ull
