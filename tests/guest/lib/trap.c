@@ -25,7 +25,7 @@ asm(".globl nmi_stack_top\n.set nmi_stack_top, nmi_stack + 8192");
 asm(".globl user_trap_stack_top\n"
     ".set user_trap_stack_top, user_trap_stack + 8192");
 
-static trap_handler handlers[256];
+static trap_handler handlers[VEC_NONE];
 static struct user *current_user;
 static u64 gdt_copy[32];
 
@@ -167,7 +167,7 @@ void trap_dispatch(struct trap *t)
 {
 	u64 cr2 = read_cr2();
 
-	if (t->vector < 256 && handlers[t->vector] && handlers[t->vector](t))
+	if (t->vector < VEC_NONE && handlers[t->vector] && handlers[t->vector](t))
 		return;
 	if (user_running && (t->cs & 3) == 3) {
 		leave_user(t, cr2);
