@@ -4,7 +4,8 @@
  * with it, because a trip to the monitor costs more than translating a TU.
  *
  * Only within pages that already have code, so that nothing is fetched, traced or
- * faulted that the guest has not touched; and a bounded number at a time.
+ * faulted that the guest has not touched; a bounded number at a time; and only
+ * into free room, so that what was asked for stays.
  */
 #include "bt.h"
 
@@ -26,6 +27,7 @@ static int translate_one_ahead(struct bt *bt, const struct bt_ahead *a,
 	struct tu *tu;
 	u32 off;
 
+	bt->t.ahead = true;
 	if (!a->pad && find_target(bt, a->gpc, mode, &tu, &off))
 		return 0;
 	tu = tu_lookup(bt, a->gpc, mode);
@@ -33,7 +35,6 @@ static int translate_one_ahead(struct bt *bt, const struct bt_ahead *a,
 		return pad_create(bt, tu);
 	if (tu || !page_has_code(bt, a->gpc & POPF_PAGE_MASK))
 		return 0;
-	bt->t.ahead = true;
 	return translate(bt, a->gpc, mode, a->pad, &tu);
 }
 
@@ -41,11 +42,13 @@ static int translate_one_ahead(struct bt *bt, const struct bt_ahead *a,
 void ahead_run(struct bt *bt, u32 mode)
 {
 	u32 i;
+	int ret;
 
 	for (i = 0; i < bt->nahead && !(mode & BT_MODE_STEP); i++) {
 		struct bt_ahead a = bt->ahead[i];
 
-		if (translate_one_ahead(bt, &a, mode) == -ENOMEM)
+		ret = translate_one_ahead(bt, &a, mode);
+		if (ret == -ENOMEM || ret == -ENOSPC)
 			break;
 	}
 	bt->nahead = 0;

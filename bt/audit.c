@@ -11,6 +11,8 @@
  *  5. A dead TU has no links and starts with an int3.
  *  6. Every entry of the indirect table starts a chain of pads of live TUs with
  *     that index whose code agrees, and every live TU with a pad is in one.
+ *  7. A unit's count of what is in use there is right; a pad of its own belongs to
+ *     a live TU that knows it.
  */
 #include "bt.h"
 
@@ -117,10 +119,11 @@ static void audit_tu(struct audit *a, struct tu *tu)
 static void audit_units(struct audit *a)
 {
 	struct bt *bt = a->bt;
-	u32 i, k, end;
+	u32 i, k, end, live;
 
-	for (i = 0; i < BT_UNITS; i++) {
+	for (i = 0; i < bt->nunit; i++) {
 		end = bt->unit[i].start;
+		live = 0;
 		for (k = 0; k < bt->unit[i].ntu; k++) {
 			struct tu *tu = bt->unit[i].by_tpc[k];
 
@@ -130,7 +133,13 @@ static void audit_units(struct audit *a)
 			end = tu->off + tu->len;
 			if (tu->kind == TU_CODE)
 				audit_tu(a, tu);
+			live += tu->kind == TU_CODE ? !tu->dead : !!tu->owner;
+			if (tu->kind == TU_PAD && tu->owner &&
+			    tu->owner->pad != tu->off)
+				offence(a, 7, "pad of another's", tu->off);
 		}
+		if (live != bt->unit[i].live)
+			offence(a, 7, "number of TUs in use of unit", i);
 	}
 	if (a->live != bt->stats.tus_live)
 		offence(a, 2, "number of live TUs", a->live);

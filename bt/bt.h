@@ -10,8 +10,9 @@
  *
  * Parts, in reading order: decode.c and classify.c (what is this instruction),
  * emit.[ch] (bytes), translate*.c (rewriting), record.c (which tpc means what),
- * cache.c (TC memory), tu.c (finding and dropping), chain.c and ibl.c (links),
- * recover.c (back to guest state), bounce.c, recording.c, audit.c.
+ * cache.c (TC memory), evict.c (what goes when it is full), tu.c (finding and
+ * dropping), chain.c and ibl.c (links), recover.c (back to guest state), bounce.c,
+ * recording.c, audit.c.
  *
  * Invariants:
  *  1. struct tu lives in the arena of the unit that holds its code; both are
@@ -35,7 +36,10 @@
 #define BT_TU_RECS_STOP 900
 #define BT_TU_EXITS 72
 #define BT_TU_EXITS_STOP 64
-#define BT_UNITS 8
+#define BT_UNITS 8 /* unless bt_config.units says otherwise */
+#define BT_UNITS_MIN 4
+#define BT_UNITS_MAX 64
+#define BT_UNIT_SIZE_MIN 16384u
 #define BT_INSN_MAX 15
 /* TUs translated on top of the one asked for, at most. */
 #define BT_AHEAD 8u
@@ -175,6 +179,7 @@ struct tu {
 	u8 kind;
 	u8 mode;
 	u8 dead;
+	u8 again; /* wanted since its unit is watched */
 	u32 id; /* while recording: its number */
 	struct tu_exit exit[];
 	/* rec_len bytes of packed records follow the exits */
@@ -198,7 +203,10 @@ struct cpage {
 	bool on_empty;
 };
 
-/* An eighth of the TC: filled, then recycled as a whole. */
+/* Which TUs a unit holds: under BT_EVICT_GENERATIONAL the old ones came back. */
+enum bt_gen { GEN_NEW, GEN_OLD, GENS };
+
+/* A piece of the TC: filled, then recycled as a whole. */
 struct unit {
 	u32 start, end; /* TC offsets */
 	u32 used; /* next free TC offset */
@@ -206,6 +214,18 @@ struct unit {
 	u32 arena_used;
 	struct tu **by_tpc; /* ascending; includes the dead */
 	u32 ntu;
+	u32 live; /* TUs and linked pads */
+	u64 born; /* bt->clock when filling began, or when spared */
+	u8 gen; /* enum bt_gen */
+	bool watched; /* clock: nothing outside links to it, see evict.c */
+	u32 again; /* TUs that were wanted while watched */
+};
+
+/* Gpcs that have been evicted, roughly: two generations of hashed bits. */
+struct ghosts {
+	u64 *bits[2]; /* [0]: being filled */
+	u32 mask; /* of bit numbers */
+	u32 count; /* in bits[0] */
 };
 
 /* What will most likely run soon. */
@@ -244,8 +264,13 @@ struct bt {
 	u32 table_abs; /* disp32 of the indirect target table */
 	tpc_t tc_base; /* tpc of TC offset 0 */
 
-	struct unit unit[BT_UNITS];
-	u32 cur_unit;
+	struct unit unit[BT_UNITS_MAX];
+	u32 nunit;
+	struct unit *open[GENS]; /* being filled; NULL: none yet */
+	struct unit *filling; /* where the TU under way goes */
+	u64 clock; /* of units */
+	u32 nwatched;
+	struct ghosts ghosts;
 	u32 unit_size, arena_size, max_tus;
 
 	struct tu **hash;
@@ -389,18 +414,30 @@ static inline void recording_dropped(struct bt *bt, enum bt_dropped why,
 /* cache.c */
 int cache_init(struct bt *bt);
 void cache_exit(struct bt *bt);
-int cache_begin(struct bt *bt, u32 *off);
+int cache_begin(struct bt *bt, enum bt_gen gen, u32 *off);
 struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 			  u32 rec_len);
 struct tu *cache_find(struct bt *bt, u32 off);
 void cache_flush(struct bt *bt);
+struct unit *unit_of(struct bt *bt, u32 off);
+void unit_kill(struct bt *bt, struct unit *u, enum bt_gone why);
+
+/* evict.c */
+int evict_init(struct bt *bt);
+void evict_exit(struct bt *bt);
+struct unit *evict_pick(struct bt *bt);
+void evict_prepare(struct bt *bt);
+enum bt_gen evict_gen(struct bt *bt, gva_t gpc);
+void evict_note(struct bt *bt, gva_t gpc);
+void evict_touch(struct bt *bt, struct tu *tu);
+void unit_unwatch(struct bt *bt, struct unit *u);
 
 /* tu.c */
 u32 tu_hash(const struct bt *bt, gva_t gpc, u32 mode);
 struct tu *tu_lookup(struct bt *bt, gva_t gpc, u32 mode);
 int tu_pages(struct bt *bt, gva_t gpc, const gfn_t *gfn, struct cpage **cp);
 void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp);
-void tu_kill(struct bt *bt, struct tu *tu);
+void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why);
 struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu);
 u32 tu_page_bucket(u64 address);
 bool page_has_code(const struct bt *bt, gva_t page);

@@ -2,11 +2,11 @@
 /*
  * Memory of the TC and of what describes it.
  *
- * The TC is BT_UNITS units, filled one after the other; when all are full the
- * oldest is recycled as a whole. A unit owns an arena for its TUs' metadata and
- * an array of its TUs in the order of their code, for finding a TU by tpc.
+ * The TC is bt->nunit units. Each is filled, and recycled as a whole when its turn
+ * comes (evict.c). A unit owns an arena for its TUs' metadata and an array of its
+ * TUs in the order of their code, for finding a TU by tpc.
  *
- * A flush only kills the TUs and closes the current unit: their bytes stay until
+ * A flush only kills the TUs and closes the open units: their bytes stay until
  * their unit's turn comes, so that a vCPU which was interrupted in one of them
  * can still run to its next exit.
  */
@@ -38,10 +38,11 @@ int cache_init(struct bt *bt)
 {
 	u32 i;
 
-	bt->unit_size = bt->cfg.tc_size / BT_UNITS;
+	bt->nunit = bt->cfg.units ? bt->cfg.units : BT_UNITS;
+	bt->unit_size = bt->cfg.tc_size / bt->nunit & ~(TU_ALIGN - 1);
 	bt->arena_size = max(bt->unit_size * 2, 65536u);
 	bt->max_tus = bt->unit_size / 40;
-	for (i = 0; i < BT_UNITS; i++) {
+	for (i = 0; i < bt->nunit; i++) {
 		struct unit *u = &bt->unit[i];
 
 		u->start = i * bt->unit_size;
@@ -58,16 +59,21 @@ void cache_exit(struct bt *bt)
 {
 	u32 i;
 
-	for (i = 0; i < BT_UNITS; i++) {
+	for (i = 0; i < bt->nunit; i++) {
 		env_free(bt->unit[i].arena);
 		env_free(bt->unit[i].by_tpc);
 	}
 }
 
-/* Drop all that lives in the unit. */
-static u32 unit_kill(struct bt *bt, struct unit *u)
+struct unit *unit_of(struct bt *bt, u32 off)
 {
-	u32 i, n = 0;
+	return &bt->unit[min(off / bt->unit_size, bt->nunit - 1)];
+}
+
+/* Drop all that lives in the unit. */
+void unit_kill(struct bt *bt, struct unit *u, enum bt_gone why)
+{
+	u32 i;
 
 	for (i = 0; i < u->ntu; i++) {
 		struct tu *tu = u->by_tpc[i];
@@ -76,18 +82,17 @@ static u32 unit_kill(struct bt *bt, struct unit *u)
 			if (tu->owner)
 				pad_unlink(bt, tu->owner);
 		} else if (!tu->dead) {
-			tu_kill(bt, tu);
-			n++;
+			tu_kill(bt, tu, why);
 		}
 	}
-	return n;
+	env_bug_on(u->live);
 }
 
-static int unit_recycle(struct bt *bt, struct unit *u)
+static int unit_recycle(struct bt *bt, struct unit *u, enum bt_gen gen)
 {
-	if (unit_kill(bt, u))
-		bt->stats.evictions++;
 	cpage_reap(bt);
+	u->gen = gen;
+	u->born = ++bt->clock;
 	u->ntu = 0;
 	u->arena_used = 0;
 	u->used = u->start;
@@ -109,25 +114,26 @@ static bool unit_has_room(const struct bt *bt, const struct unit *u)
 }
 
 /*
- * Find room for one TU of any size, evicting if need be. *off: where its code
- * goes. 0 or -ENOMEM.
+ * Find room for one TU of any size in a unit of this generation, evicting if need
+ * be. *off: where its code goes. 0; -ENOMEM; -ENOSPC: nobody has asked for the TU
+ * yet, and for that nothing is evicted.
  */
-int cache_begin(struct bt *bt, u32 *off)
+int cache_begin(struct bt *bt, enum bt_gen gen, u32 *off)
 {
-	struct unit *u = &bt->unit[bt->cur_unit];
-	u32 next;
+	struct unit *u = bt->open[gen];
 	int ret;
 
-	if (!unit_has_room(bt, u)) {
-		next = bt->cur_unit;
-		if (u->arena && u->by_tpc)
-			next = (next + 1) % BT_UNITS;
-		u = &bt->unit[next];
-		ret = unit_recycle(bt, u);
+	if (!u || !unit_has_room(bt, u)) {
+		u = evict_pick(bt);
+		if (!u)
+			return -ENOSPC;
+		ret = unit_recycle(bt, u, gen);
 		if (ret)
 			return ret;
-		bt->cur_unit = next;
+		bt->open[gen] = u;
+		evict_prepare(bt);
 	}
+	bt->filling = u;
 	*off = u->used;
 	return 0;
 }
@@ -153,7 +159,7 @@ static void cache_move_code(struct bt *bt, u32 off, u32 len)
 struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 			  u32 rec_len)
 {
-	struct unit *u = &bt->unit[bt->cur_unit];
+	struct unit *u = bt->filling;
 	struct tu *tu = (struct tu *)(u->arena + u->arena_used);
 	size_t size = sizeof(*tu) + nexit * sizeof(tu->exit[0]);
 
@@ -167,6 +173,7 @@ struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 	tu->rec_len = (u16)rec_len;
 	u->arena_used += (u32)((size + rec_len + 7) & ~7ul);
 	u->by_tpc[u->ntu++] = tu;
+	u->live++;
 	u->used = (off + len + TU_ALIGN - 1) & ~(TU_ALIGN - 1);
 	return tu;
 }
@@ -179,7 +186,7 @@ struct tu *cache_find(struct bt *bt, u32 off)
 
 	if (off >= bt->cfg.tc_size)
 		return NULL;
-	u = &bt->unit[off / bt->unit_size];
+	u = unit_of(bt, off);
 	hi = u->ntu;
 	while (lo < hi) {
 		mid = lo + (hi - lo) / 2;
@@ -199,8 +206,11 @@ void cache_flush(struct bt *bt)
 {
 	u32 i;
 
-	for (i = 0; i < BT_UNITS; i++)
-		unit_kill(bt, &bt->unit[i]);
+	for (i = 0; i < bt->nunit; i++)
+		unit_kill(bt, &bt->unit[i], BT_GONE_INVALIDATED);
 	cpage_reap(bt);
-	bt->unit[bt->cur_unit].used = bt->unit[bt->cur_unit].end;
+	for (i = 0; i < GENS; i++) {
+		if (bt->open[i])
+			bt->open[i]->used = bt->open[i]->end;
+	}
 }

@@ -18,6 +18,12 @@ static bool config_ok(const struct bt_config *cfg)
 	if (cfg->window & 0x1fffff || !fits_s32(cfg->window) ||
 	    !fits_s32(cfg->window + WINDOW_TC_OFF + size - 1))
 		return false;
+	if (cfg->evict >= BT_EVICT_COUNT)
+		return false;
+	if (cfg->units && (cfg->units < BT_UNITS_MIN ||
+			   cfg->units > BT_UNITS_MAX ||
+			   size / cfg->units < BT_UNIT_SIZE_MIN))
+		return false;
 	return cfg->tc && cfg->ibl_tpc && cfg->bounce_code;
 }
 
@@ -43,7 +49,7 @@ struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
 	bt->page_abs = (u32)cfg->window + WINDOW_VCPU_OFF;
 	bt->table_abs = (u32)cfg->window + WINDOW_IBL_TPC_OFF;
 	bt->tc_base = cfg->window + WINDOW_TC_OFF;
-	if (!bt->hash || !bt->wait || cache_init(bt) ||
+	if (!bt->hash || !bt->wait || cache_init(bt) || evict_init(bt) ||
 	    ZYAN_FAILED(ZydisDecoderInit(&bt->decoder,
 					 ZYDIS_MACHINE_MODE_LONG_64,
 					 ZYDIS_STACK_WIDTH_64))) {
@@ -64,6 +70,7 @@ void bt_destroy(struct bt *bt)
 	if (bt->hash && bt->wait)
 		cache_flush(bt);
 	cache_exit(bt);
+	evict_exit(bt);
 	env_free(bt->hash);
 	env_free(bt->wait);
 	env_free(bt);
@@ -159,6 +166,7 @@ int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
 	tu = tu_lookup(bt, target, mode);
 	if (tu) {
 		bt->stats.lookup_hits++;
+		evict_touch(bt, tu);
 		if (!tu->pad)
 			ret = pad_create(bt, tu);
 	}
@@ -189,6 +197,6 @@ void bt_get_stats(const struct bt *bt, struct bt_stats *out)
 
 	*out = bt->stats;
 	out->tc_used = 0;
-	for (i = 0; i < BT_UNITS; i++)
+	for (i = 0; i < bt->nunit; i++)
 		out->tc_used += bt->unit[i].used - bt->unit[i].start;
 }

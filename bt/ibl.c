@@ -127,15 +127,17 @@ void pad_unlink(struct bt *bt, struct tu *tu)
 		}
 	}
 	own = cache_find(bt, tu->pad);
-	if (own && own->kind == TU_PAD)
+	if (own && own->kind == TU_PAD) {
 		own->owner = NULL;
+		unit_of(bt, own->off)->live--;
+	}
 	tu->pad = 0;
 	tu->pad_next = NULL;
 }
 
 /*
- * Give a live TU without a pad one of its own. 0; -ENOMEM; -EAGAIN: making room
- * has evicted the TU.
+ * Give a live TU without a pad one: that in front of its code, or one of its own.
+ * 0; -ENOMEM; -ENOSPC; -EAGAIN: making room has evicted the TU.
  */
 int pad_create(struct bt *bt, struct tu *tu)
 {
@@ -144,7 +146,12 @@ int pad_create(struct bt *bt, struct tu *tu)
 	u32 off, rec_len;
 	int ret;
 
-	ret = cache_begin(bt, &off);
+	if (tu->entry) {
+		tu->pad = tu->off;
+		pad_link(bt, tu);
+		return 0;
+	}
+	ret = cache_begin(bt, unit_of(bt, tu->off)->gen, &off);
 	if (ret)
 		return ret;
 	if (tu->dead)

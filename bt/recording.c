@@ -39,9 +39,11 @@ bool find_target(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off)
 	if (likely(!bt->recorder))
 		return find_place(bt, gpc, mode, tu, off);
 	*tu = tu_lookup(bt, gpc, mode);
-	if (*tu)
-		*off = (*tu)->off + (*tu)->entry;
-	return *tu;
+	if (!*tu)
+		return false;
+	evict_touch(bt, *tu);
+	*off = (*tu)->off + (*tu)->entry;
+	return true;
 }
 
 void recording_head(struct bt *bt)

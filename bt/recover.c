@@ -216,12 +216,15 @@ bool find_place(struct bt *bt, gva_t gpc, u32 mode, struct tu **tu, u32 *off)
 
 	*tu = tu_lookup(bt, gpc, mode);
 	if (*tu) {
+		evict_touch(bt, *tu);
 		*off = (*tu)->off + (*tu)->entry;
 		return true;
 	}
 	for (cp = bt->by_gva[tu_page_bucket(page)]; cp; cp = cp->gva_next) {
-		if (cp->page == page && find_on_page(bt, cp, gpc, mode, tu, off))
-			return true;
+		if (cp->page != page || !find_on_page(bt, cp, gpc, mode, tu, off))
+			continue;
+		evict_touch(bt, *tu);
+		return true;
 	}
 	return false;
 }

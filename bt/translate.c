@@ -546,6 +546,8 @@ static int trans_finish(struct bt *bt, struct tu **out)
 	bt->stats.guest_insns += t->ninsn;
 	bt->stats.guest_bytes += tu->glen;
 	bt->stats.host_bytes += t->n;
+	if (bt->ops->made)
+		bt->ops->made(bt->opaque, t->gpc, t->mode, t->ahead);
 	*out = tu;
 	return 0;
 }
@@ -561,7 +563,7 @@ int translate(struct bt *bt, gva_t gpc, u32 mode, bool want_pad,
 	u32 off;
 	int ret;
 
-	ret = cache_begin(bt, &off);
+	ret = cache_begin(bt, evict_gen(bt, gpc), &off);
 	if (ret)
 		return ret;
 	trans_init(bt, gpc, mode, off);

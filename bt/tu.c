@@ -213,7 +213,7 @@ static void drop_other_frames(struct bt *bt, gva_t page, gfn_t gfn)
 		if (cp->page != page || cp->gfn == gfn)
 			continue;
 		while (cp->tus)
-			tu_kill(bt, cp->tus);
+			tu_kill(bt, cp->tus, BT_GONE_INVALIDATED);
 	}
 }
 
@@ -290,7 +290,7 @@ void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp)
 }
 
 /* Drop a live TU. Its code stays, its first byte leads out. */
-void tu_kill(struct bt *bt, struct tu *tu)
+void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why)
 {
 	struct tu **p = &bt->hash[tu_hash(bt, tu->gpc, tu->mode)];
 	struct tu_exit *x;
@@ -318,8 +318,14 @@ void tu_kill(struct bt *bt, struct tu *tu)
 	top_slot_count(bt, tu->gpc, -1);
 	*off_to_host(bt, tu->off + tu->entry) = 0xcc;
 	tu->dead = true;
+	unit_of(bt, tu->off)->live--;
 	bt->stats.tus_live--;
-	bt->stats.invalidated_tus++;
+	if (why == BT_GONE_EVICTED)
+		evict_note(bt, tu->gpc);
+	else
+		bt->stats.invalidated_tus++;
+	if (bt->ops->gone)
+		bt->ops->gone(bt->opaque, tu->gpc, tu->mode, why);
 }
 
 static u32 cpage_kill(struct bt *bt, struct cpage *cp)
@@ -327,7 +333,7 @@ static u32 cpage_kill(struct bt *bt, struct cpage *cp)
 	u32 n = 0;
 
 	while (cp->tus) {
-		tu_kill(bt, cp->tus);
+		tu_kill(bt, cp->tus, BT_GONE_INVALIDATED);
 		n++;
 	}
 	return n;
@@ -344,7 +350,7 @@ static u32 cpage_kill_span(struct bt *bt, struct cpage *cp, u32 from, u32 to)
 		next = tu_page_next(cp, tu);
 		tu_span(tu, tu->cp[0] == cp ? 0 : 1, &a, &b);
 		if (a < to && from < b) {
-			tu_kill(bt, tu);
+			tu_kill(bt, tu, BT_GONE_INVALIDATED);
 			n++;
 		}
 	}

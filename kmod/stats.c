@@ -111,6 +111,8 @@ static const struct stats_item vcpu_items[] = {
 	BT(invalidated_tus, COUNT),
 	BT(flushes, COUNT),
 	BT(evictions, COUNT),
+	BT(evicted_tus, COUNT),
+	BT(spared, COUNT),
 	BT(tus_live, LEVEL),
 	BT(tc_used, BYTES),
 	BT_EXIT("direct", BT_EXIT_DIRECT),

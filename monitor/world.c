@@ -179,7 +179,6 @@ static int world_create_bt(struct vcpu *v)
 		.window = w->window.base,
 		.tc_size = w->window.tc_size,
 		.bounce_code = window_at(&w->window, WINDOW_BOUNCE_CODE_OFF),
-		.ibl_key = window_at(&w->window, WINDOW_IBL_KEY_OFF),
 		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
 		.tc = window_at(&w->window, WINDOW_TC_OFF),
 		.has_fsgsbase = w->data->fsgsbase,

@@ -35,17 +35,33 @@ struct bt;
 #define BT_MODE_LONG 0x0u /* 64-bit code, CPL 0 */
 #define BT_MODE_STEP 0x1u /* one guest instruction, then BT_EXIT_STEP */
 
+/* What goes when the TC is full. Always whole units (bt_config.units). */
+enum bt_evict {
+	BT_EVICT_FIFO, /* the unit that was filled first */
+	BT_EVICT_FLUSH, /* everything */
+	BT_EVICT_CLOCK, /* the first filled of those that are no longer used */
+	BT_EVICT_GENERATIONAL, /* FIFO, with room apart for what came back */
+	BT_EVICT_COUNT
+};
+
+/* Why a TU has gone. */
+enum bt_gone {
+	BT_GONE_INVALIDATED, /* its bytes or its mapping may have changed */
+	BT_GONE_EVICTED, /* the TC was full */
+};
+
 struct bt_config {
 	gva_t window; /* base of the TC window in the guest's address space */
 	u32 tc_size; /* bytes of TC, multiple of 64 KiB, 256 KiB..128 MiB */
 	u8 *bounce_code; /* writable host mapping of WINDOW_BOUNCE_CODE */
-	u64 *ibl_key; /* not used: targets verify themselves; may be NULL */
-	u64 *ibl_tpc; /* writable host mapping of the indirect target table */
+	u64 *ibl_tpc; /* writable host mapping of the indirect table */
 	u8 *tc; /* writable host mapping of the TC, contiguous */
 	bool has_fsgsbase; /* RDGSBASE/WRGSBASE execute in ring 3 */
 	bool tsc_callout; /* RDTSC must be a callout */
 	bool user_return; /* SYSCALL in translated code returns to user mode */
 	bool audit; /* run bt_audit() after every change */
+	u8 evict; /* enum bt_evict */
+	u32 units; /* pieces of the TC, 4..64 of at least 16 KiB; 0: 8 */
 };
 
 struct bt_ops {
@@ -59,6 +75,12 @@ struct bt_ops {
 	int (*fetch)(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn);
 	/* The last TU on gfn has gone: its write trace may be dropped. */
 	void (*untrace)(void *opaque, gfn_t gfn);
+	/*
+	 * For measuring, may be NULL: a TU has come (ahead: nobody has asked for
+	 * it yet) or gone.
+	 */
+	void (*made)(void *opaque, gva_t gpc, u32 mode, bool ahead);
+	void (*gone)(void *opaque, gva_t gpc, u32 mode, enum bt_gone why);
 };
 
 enum bt_exit_kind {
@@ -98,12 +120,13 @@ struct bt_state {
 struct bt_stats {
 	u64 tus_translated, guest_insns, guest_bytes, host_bytes;
 	u64 lookups, lookup_hits, chains, ibl_fills, unchains;
-	u64 invalidated_tus, flushes, evictions;
+	u64 invalidated_tus, flushes;
+	u64 evictions, evicted_tus, spared; /* units, TUs, units by clock */
 	u64 tus_live, tc_used;
 	u64 exits[8]; /* by enum bt_exit_kind, as seen by bt_exit_at() */
 };
 
-/* NULL on lack of memory. tc_size and window are checked: NULL if out of range. */
+/* NULL on lack of memory, or if tc_size, window, evict or units is out of range. */
 struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
 		     void *opaque);
 void bt_destroy(struct bt *bt);

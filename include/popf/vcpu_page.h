@@ -6,8 +6,7 @@
  *	base + 0x001000	bounce data (operand copies)	user, read-write
  *	base + 0x010000	bounce code			user, read-execute
  *	base + 0x020000	recorded entries		user, read-write
- *	base + 0x080000	indirect table, keys		user, read-only
- *	base + 0x100000	indirect table, targets		user, read-only
+ *	base + 0x100000	indirect table			user, read-only
  *	base + 0x200000	translation cache		user, read-execute
  *
  * Invariants:
@@ -31,7 +30,6 @@
 #define WINDOW_BOUNCE_CODE_SIZE 0x001000u
 #define WINDOW_RECORD_OFF 0x020000u /* only while recording */
 #define WINDOW_RECORD_SIZE 0x008000u
-#define WINDOW_IBL_KEY_OFF 0x080000u
 #define WINDOW_IBL_TPC_OFF 0x100000u
 #define WINDOW_IBL_ENTRIES 65536u
 #define WINDOW_TC_OFF 0x200000u

@@ -252,7 +252,6 @@ void rig_init(struct rig *rig, u32 tc_size)
 	map_at(RIG_STACK, RIG_STACK_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	sigaltstack(&ss, NULL);
 	cfg.bounce_code = rig->alias + WINDOW_BOUNCE_CODE_OFF;
-	cfg.ibl_key = (u64 *)(rig->alias + WINDOW_IBL_KEY_OFF);
 	cfg.ibl_tpc = (u64 *)(rig->alias + WINDOW_IBL_TPC_OFF);
 	cfg.tc = rig->alias + WINDOW_TC_OFF;
 	rig->bt = bt_create(&cfg, &rig_ops, rig);

@@ -6,3 +6,8 @@ unit-extra-test_bt_priv := $(bt-rig)
 unit-extra-test_bt_bounce := $(bt-rig)
 unit-extra-test_bt_decode := tests/diff/decode_agree.c
 unit-extra-test_bt_recording := $(bt-rig)
+
+unit-helpers += bt_guest.c
+bt-guest := tests/unit/bt_guest.c
+unit-extra-test_bt_cache := $(bt-guest)
+unit-extra-test_bt_evict := $(bt-guest)
