@@ -131,6 +131,7 @@ MONITOR_PORTABLE += monitor/access.c
 MONITOR_PORTABLE += monitor/clock.c
 MONITOR_PORTABLE += monitor/control.c
 MONITOR_PORTABLE += monitor/cpuid.c
+MONITOR_PORTABLE += monitor/debug.c
 MONITOR_PORTABLE += monitor/emulate.c
 MONITOR_PORTABLE += monitor/emulate_alu.c
 MONITOR_PORTABLE += monitor/emulate_desc.c

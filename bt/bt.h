@@ -288,6 +288,8 @@ struct bt {
 	u32 nahead;
 	u32 bounce_end; /* offset of the bounce's int3; 0: none */
 	struct bt_recorder *recorder; /* NULL: nobody records */
+	gva_t stop[BT_STOPS];
+	u32 nstops;
 	struct bt_stats stats;
 
 	/* Scratch, here because kernel stacks are small. */
@@ -390,6 +392,9 @@ void translate_rdpid(struct bt *bt);
 /* translate_return.c */
 void translate_iret(struct bt *bt);
 void translate_sysret(struct bt *bt);
+
+/* stop.c */
+bool stop_at(const struct bt *bt, gva_t gpc);
 
 /* ahead.c */
 void ahead_add(struct bt *bt, gva_t gpc, bool pad);

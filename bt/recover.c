@@ -117,6 +117,7 @@ int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out)
 		return -ENOENT;
 	if (off >= FIXED_MISS && off <= MISS_INT3) {
 		out->indirect = true;
+		out->branched = true;
 		out->spilled = off == MISS_INT3 ? 0 : 1u << RCX;
 		return 0;
 	}
@@ -129,8 +130,24 @@ int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out)
 	out->spilled = r.spilled;
 	out->opaque = r.flags & REC_OPAQUE;
 	out->indirect = r.flags & REC_INDIRECT;
+	out->branched = r.flags & (REC_INDIRECT | REC_TARGET);
 	out->irq_shadow = r.flags & REC_SHADOW;
 	out->mode = tu->mode;
+	return 0;
+}
+
+int bt_insn_before(struct bt *bt, tpc_t tpc, gva_t *gpc)
+{
+	struct bt_rec r;
+	struct tu *tu;
+	u32 off;
+
+	if (!tpc_to_off(bt, tpc, &off))
+		return -ENOENT;
+	tu = cache_find(bt, off);
+	if (!tu || off <= tu->off + tu->entry || !rec_at(tu, off - 1, &r))
+		return -ENOENT;
+	*gpc = tu->gpc + (u64)(s64)r.goff;
 	return 0;
 }
 

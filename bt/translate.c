@@ -308,7 +308,8 @@ static void translate_sti_ahead(struct bt *bt)
 	struct bt_insn sti = bt->insn;
 	bool alone;
 
-	alone = !(bt->t.mode & BT_MODE_STEP) && next_insn(bt);
+	alone = !(bt->t.mode & BT_MODE_STEP) &&
+		(stop_at(bt, bt->t.cur) || next_insn(bt));
 	bt->insn = sti;
 	if (!alone) {
 		translate_sti(bt);
@@ -318,14 +319,47 @@ static void translate_sti_ahead(struct bt *bt)
 	bt->t.done = true;
 }
 
+/* A string instruction with a repeat prefix? */
+static bool is_repeated(const struct bt_insn *in)
+{
+	bool repeat = false;
+	u32 i;
+
+	for (i = 0; i + 1 < in->len; i++) {
+		switch (in->bytes[i]) {
+		case 0xf2:
+		case 0xf3:
+			repeat = true;
+			continue;
+		case 0x26:
+		case 0x2e:
+		case 0x36:
+		case 0x3e:
+		case 0x64 ... 0x67:
+			continue;
+		}
+		break;
+	}
+	if ((in->bytes[i] & 0xf0) == 0x40)
+		i++;
+	/* movs, cmps, stos, lods, scas; test al, imm is between them */
+	return repeat && i + 1 == in->len && in->bytes[i] >= 0xa4 &&
+	       in->bytes[i] <= 0xaf && (in->bytes[i] & 0xfe) != 0xa8;
+}
+
+/* In BT_MODE_STEP TF is set: what of that the code in place knows nothing of. */
+static bool needs_tf(const struct bt_insn *in)
+{
+	return in->cls == CLS_PUSHF || in->cls == CLS_POPF ||
+	       in->cls == CLS_IRET || in->cls == CLS_SYSRET ||
+	       (in->cls == CLS_COPY && is_repeated(in));
+}
+
 static void dispatch(struct bt *bt)
 {
 	u32 cls = bt->insn.cls;
 
-	/* The code in place knows nothing of TF, which is set in this mode. */
-	if (bt->t.mode & BT_MODE_STEP &&
-	    (cls == CLS_PUSHF || cls == CLS_POPF || cls == CLS_IRET ||
-	     cls == CLS_SYSRET))
+	if (bt->t.mode & BT_MODE_STEP && needs_tf(&bt->insn))
 		cls = CLS_CALLOUT;
 	switch ((enum bt_class)cls) {
 	case CLS_FSGSBASE:
@@ -502,6 +536,11 @@ static int trans_body(struct bt *bt)
 			return ret;
 		if (ret) {
 			emit_end(bt);
+			return 0;
+		}
+		if (stop_at(bt, t->cur)) {
+			emit_exit_at(bt, BT_EXIT_IRQ, t->cur);
+			t->done = true;
 			return 0;
 		}
 		translate_one(bt);

@@ -64,6 +64,8 @@ int vcpu_read(struct vcpu *v, gva_t gva, void *buf, u32 len, u32 access)
 	u32 n;
 	int ret;
 
+	if (!(access & PF_ERR_FETCH))
+		debug_access(v, gva, len, false);
 	while (len) {
 		n = in_page(gva, len);
 		ret = access_walk(v, gva, access, &gpa);
@@ -186,6 +188,7 @@ int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 len, u32 access)
 
 	if (!len)
 		return 0;
+	debug_access(v, gva, len, true);
 	ret = walk_store(v, gva, len, access, gpa);
 	if (ret)
 		return ret;

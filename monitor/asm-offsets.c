@@ -38,6 +38,7 @@ int main(void)
 	WD(fs);
 	WD(gs);
 	WD(cr2);
+	WD(dr7);
 	WD(gdt);
 	WD(idt);
 	WD(cross_gdt);

@@ -137,6 +137,7 @@ int vcpu_set_dr(struct vcpu *v, unsigned int n, u64 val)
 	switch (n) {
 	case 0 ... 3:
 		v->dr[n] = val;
+		debug_changed(v);
 		return 0;
 	case 4:
 	case 6:
@@ -149,6 +150,7 @@ int vcpu_set_dr(struct vcpu *v, unsigned int n, u64 val)
 		if (val >> 32)
 			return 1;
 		v->dr7 = (val & DR7_WRITABLE) | DR7_FIXED_1;
+		debug_changed(v);
 		return 0;
 	}
 	return 1;

@@ -274,6 +274,7 @@ enum emul vcpu_emulate_callout(struct vcpu *v, const u8 *insn, u8 len)
 	if (!emul_get(v))
 		return EMUL_STOP;
 	v->irq_shadow = false;
+	v->debug_hits = 0;
 	v->emul->flags_before = v->regs.rflags;
 	if (!vcpu_cpl(v) && vcpu_is_64bit(v)) {
 		ret = fast_callout(v, insn, len);
@@ -283,10 +284,45 @@ enum emul vcpu_emulate_callout(struct vcpu *v, const u8 *insn, u8 len)
 	if (!emul_decode(v, insn, len))
 		return emul_ud(v);
 	ret = priv_emulate(v);
+	/* Repeated ones, single-stepped round by round. */
+	if (ret < 0 && v->emul->d->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
+		return string_emulate(v);
 	return ret >= 0 ? (enum emul)ret : emul_unhandled(v, "callout");
 }
 
 /* --- faults in direct execution --- */
+
+void vcpu_note_operands(struct vcpu *v)
+{
+	struct vcpu_exception saved = v->exc;
+	const ZydisDecodedOperand *op;
+	u8 bytes[15];
+	gva_t gva;
+	int n;
+	u32 i;
+
+	if (likely(!debug_armed(v)) || !(v->regs.rflags & RF_TF) || !emul_get(v))
+		return;
+	v->debug_hits = 0;
+	n = access_fetch(v, v->regs.rip, bytes);
+	v->exc = saved;
+	if (n <= 0 || !emul_decode(v, bytes, n))
+		return;
+	for (i = 0; i < v->emul->d->insn.operand_count; i++) {
+		op = &v->emul->d->op[i];
+		if (op->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+		    op->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+			continue;
+		gva = emul_address(v, op);
+		/* What is pushed goes below the stack pointer. */
+		if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+		    op->mem.segment == ZYDIS_REGISTER_SS &&
+		    op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			gva -= op->size / 8;
+		debug_access(v, gva, op->size / 8,
+			     op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+	}
+}
 
 static enum emul same_fault(struct vcpu *v, u8 vector, u32 error)
 {
@@ -308,6 +344,7 @@ enum emul vcpu_user_fault(struct vcpu *v, u8 vector, u32 error)
 	n = access_fetch(v, v->regs.rip, bytes);
 	if (n < 0)
 		return EMUL_FAULT;
+	v->debug_hits = 0;
 	v->emul->flags_before = flags;
 	if (!emul_decode(v, bytes, n))
 		return same_fault(v, vector, error);

@@ -69,6 +69,7 @@ static enum emul simple_done(struct vcpu *v)
 		reg_write(&v->regs.gpr[GPR_RAX], val, v->io.size);
 	}
 	v->regs.rip = v->io.rip_after;
+	v->regs.rflags &= ~RF_RF;
 	return event_step(v, v->emul->flags_before);
 }
 
@@ -80,6 +81,7 @@ enum emul io_simple(struct vcpu *v, bool in, u16 port, u32 size, u64 rip_after)
 		return ret == -ENXIO ? vcpu_stop(v, "TSS is not in memory") :
 				       EMUL_FAULT;
 	v->io.rip_after = rip_after;
+	debug_io(v, port, size);
 	if (!in)
 		memcpy(v->pio_data, &v->regs.gpr[GPR_RAX], size);
 	return io_exit(v, in, port, size, 1, simple_done);
@@ -116,6 +118,7 @@ static enum emul string_commit(struct vcpu *v)
 			return event_step(v, e->flags_before);
 	}
 	v->regs.rip = v->io.rip_after;
+	v->regs.rflags &= ~RF_RF;
 	return event_step(v, e->flags_before);
 }
 
@@ -168,7 +171,9 @@ static enum emul io_string(struct vcpu *v, bool in, u32 size)
 		return event_step(v, e->flags_before);
 	}
 	gva = emul_address(v, mem);
-	if (repeats(e) && !(v->regs.rflags & (RF_DF | RF_TF))) {
+	debug_io(v, port, size);
+	if (repeats(e) && !(v->regs.rflags & (RF_DF | RF_TF)) &&
+	    !debug_armed(v)) {
 		n = (POPF_PAGE_SIZE - (gva & ~POPF_PAGE_MASK)) / size;
 		n = min(max(n, 1u), (u32)min(left, (u64)4096));
 	}

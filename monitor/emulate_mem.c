@@ -370,6 +370,7 @@ enum emul vcpu_bounce_done(struct vcpu *v)
 	if (ret == EMUL_STOP)
 		return ret;
 	v->regs.rip += b->plan.insn_len;
+	v->regs.rflags &= ~RF_RF;
 	return ret == EMUL_DONE ? event_step(v, v->emul->flags_before) : ret;
 }
 
@@ -485,6 +486,7 @@ enum emul mem_emulate(struct vcpu *v)
 		return EMUL_FAULT;
 	e->flags_before = v->regs.rflags;
 	v->irq_shadow = false;
+	v->debug_hits = 0;
 	if (!emul_decode(v, bytes, n))
 		return emul_ud(v);
 	return dispatch(v);

@@ -17,6 +17,7 @@ int mem_resolve(struct vcpu *v, gva_t gva, u32 len, u32 access,
 	u32 room = POPF_PAGE_SIZE - (gva & ~POPF_PAGE_MASK);
 	u32 i;
 
+	debug_access(v, gva, len, access & PF_ERR_WRITE);
 	memset(ref, 0, sizeof(*ref));
 	ref->len[0] = min(room, len);
 	ref->len[1] = len - ref->len[0];

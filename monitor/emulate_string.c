@@ -172,7 +172,7 @@ static u64 piece_elements(struct vcpu *v, const struct string_op *s)
 	u64 n = areg(v, s, GPR_RCX);
 
 	if (!s->repeat || !s->store || s->step < 0 || s->amask != ~0ull ||
-	    (v->regs.rflags & RF_TF))
+	    (v->regs.rflags & RF_TF) || debug_armed(v))
 		return 1;
 	n = min(n, elements_to_page_end(s->dst, s->size));
 	if (!s->source)

@@ -91,10 +91,15 @@ void event_queue_soft(struct vcpu *v, u8 vector, u8 insn_len)
 
 enum emul event_step(struct vcpu *v, u64 rflags_before)
 {
-	if (!(rflags_before & RF_TF) || v->exc.pending)
+	u64 dr6 = v->debug_hits;
+
+	v->debug_hits = 0;
+	if (rflags_before & RF_TF)
+		dr6 |= DR6_BS;
+	if (!dr6 || v->exc.pending)
 		return EMUL_DONE;
 	vcpu_queue_exception(v, VEC_DB, false, 0);
-	v->exc.dr6 = DR6_BS;
+	v->exc.dr6 = dr6;
 	return EMUL_DONE;
 }
 

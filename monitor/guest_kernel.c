@@ -16,6 +16,10 @@ enum emul run_fetch_failed(struct vcpu *v, gva_t gpc, int err)
 		sync_at(v, gpc);
 	if (err == -EAGAIN)
 		return EMUL_FAULT; /* the host was changing memory: once more */
+	/* A breakpoint there comes first: find_tpc(). */
+	if (err == -EFAULT && debug_insn_hits(v, gpc) &&
+	    !(v->regs.rflags & RF_RF))
+		return EMUL_FAULT;
 	if (err != -EFAULT)
 		return vcpu_stop(v, "translation at %llx failed: error %d",
 				 (unsigned long long)gpc, err);
@@ -54,6 +58,8 @@ enum emul run_page_fault(struct vcpu *v, enum shadow_view view, u32 access)
 	gva_t gva = v->world->data->cr2;
 	struct shadow_fault f;
 	struct shadow_mode m;
+	enum emul e;
+	gva_t gpc;
 	int ret;
 
 	v->stats.pf_taken++;
@@ -88,17 +94,45 @@ enum emul run_page_fault(struct vcpu *v, enum shadow_view view, u32 access)
 	if (need_recover(v) != EMUL_DONE)
 		return EMUL_STOP;
 	v->stats.emulations++;
-	return vcpu_emulate_memory(v);
+	gpc = v->regs.rip;
+	e = vcpu_emulate_memory(v);
+	if (v->regs.rip != gpc)
+		v->regs.rflags &= ~RF_RF;
+	return e;
 }
 
 /* Single step of guest kernel code: the trap comes after the instruction. */
 static enum emul step_trap(struct vcpu *v, enum emul e)
 {
-	if (e != EMUL_DONE || !v->world->tf || v->exc.pending)
+	if (e != EMUL_DONE || v->exc.pending)
 		return e;
-	vcpu_queue_exception(v, VEC_DB, false, 0);
-	v->exc.dr6 = 0x4000;
-	return EMUL_FAULT;
+	event_step(v, v->world->tf);
+	return v->exc.pending ? EMUL_FAULT : e;
+}
+
+/*
+ * A data breakpoint has been hit by translated code, or the step after one. The
+ * trap is due when the guest's instruction is done: until then go on step by step.
+ * What undoes the instruction also forgets the hit: see sync_recover().
+ */
+static enum emul kernel_debug(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u64 hits = w->dr6 & w->armed;
+	struct bt_state st;
+
+	if (hits && !w->hits && bt_insn_before(v->bt, v->tpc, &w->hit_gpc))
+		w->hit_gpc = ~0ull; /* a string instruction behind its round */
+	w->hits |= hits;
+	if (!w->hits)
+		return EMUL_DONE;
+	if (bt_recover(v->bt, v->tpc, &st) || st.opaque ||
+	    (!st.branched && st.gpc == w->hit_gpc))
+		return EMUL_DONE;
+	hits = w->hits;
+	sync_recover(v);
+	v->debug_hits = hits;
+	return step_trap(v, EMUL_DONE);
 }
 
 static enum emul exit_direct(struct vcpu *v, const struct bt_exit *x)
@@ -143,6 +177,9 @@ static enum emul exit_callout(struct vcpu *v, const struct bt_exit *x)
 	v->stats.callouts++;
 	sync_at(v, x->gpc);
 	e = vcpu_emulate_callout(v, x->insn, x->insn_len);
+	/* Not done yet (a string, or userland is asked): RF stays. */
+	if (v->regs.rip == x->gpc && e != EMUL_FAULT)
+		v->regs.rflags |= v->world->rf;
 	/* A load of SS holds off the trap, as it does interrupts. */
 	if (e == EMUL_DONE && loads_ss(x))
 		return e;
@@ -152,6 +189,7 @@ static enum emul exit_callout(struct vcpu *v, const struct bt_exit *x)
 static enum emul exit_step(struct vcpu *v, const struct bt_exit *x)
 {
 	sync_at(v, x->indirect ? READ_ONCE(v->page->ibl_target) : x->gpc);
+	v->debug_hits = 0;
 	return step_trap(v, EMUL_DONE);
 }
 
@@ -201,8 +239,8 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 		/* A return to user mode that the region left to us: resume. */
 		return EMUL_DONE;
 	case VEC_DB:
-		if (v->world->nudge)
-			return EMUL_DONE;
+		if (v->world->nudge || v->world->dr6 & v->world->armed)
+			return kernel_debug(v);
 		break;
 	case VEC_BP:
 		return kernel_trap(v);

@@ -15,10 +15,14 @@ static enum emul user_soft(struct vcpu *v, u8 vector)
 	return EMUL_FAULT;
 }
 
+/* debug_hits: what the single step hit, see vcpu_note_operands(). */
 static enum emul user_debug(struct vcpu *v)
 {
 	vcpu_queue_exception(v, VEC_DB, false, 0);
-	v->exc.dr6 = v->world->dr6 & 0xe00f;
+	v->exc.dr6 = v->world->dr6 & (0xe000 | v->world->armed);
+	if (v->exc.dr6 & 0x4000)
+		v->exc.dr6 |= v->debug_hits;
+	v->debug_hits = 0;
 	return EMUL_FAULT;
 }
 

@@ -133,8 +133,6 @@ void access_stored(struct vcpu *v, gpa_t gpa, u32 len, u32 trace);
 
 /* Queue with RIP after the instruction and gate checks of a software interrupt. */
 void event_queue_soft(struct vcpu *v, u8 vector, u8 insn_len);
-/* The instruction is done: single-step trap if TF was set when it started. */
-enum emul event_step(struct vcpu *v, u64 rflags_before);
 
 /* --- segments.c --- */
 

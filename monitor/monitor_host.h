@@ -139,6 +139,11 @@ struct world {
 	bool nudge; /* single-step out of a place without exact state */
 	u64 tf; /* RF_TF when guest kernel code is single-stepped */
 	unsigned long dr6; /* hardware's, at a #DB */
+	u64 armed; /* DR6 bits of the breakpoints that hardware looks for */
+	u64 hits; /* those hit by a guest instruction that is not done yet */
+	gva_t hit_gpc; /* that instruction, ~0: none in particular */
+	u64 rf; /* RF_RF while the instruction at rf_gpc runs past its breakpoint */
+	gva_t rf_gpc;
 	u64 user_flags; /* virtual IF and IOPL in direct execution */
 	bool fetch_faulted; /* code.c: the last fetch's fault */
 	struct shadow_fault fetch_fault;

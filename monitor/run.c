@@ -201,11 +201,23 @@ static enum emul find_tpc(struct vcpu *v)
 	struct world *w = v->world;
 	bool step;
 	tpc_t tpc;
+	u32 hits;
 	int ret;
 
 	w->tf = v->regs.rflags & RF_TF;
+	w->rf = 0;
+	hits = debug_insn_hits(v, v->regs.rip);
+	if (unlikely(hits)) {
+		if (!(v->regs.rflags & RF_RF)) {
+			vcpu_queue_exception(v, VEC_DB, false, 0);
+			v->exc.dr6 = hits;
+			return EMUL_FAULT;
+		}
+		w->rf = RF_RF;
+		w->rf_gpc = v->regs.rip;
+	}
 	/* What waits for the end of a shadow is looked at one instruction on. */
-	step = w->tf || (v->irq_shadow && (next_irq(v) >= 0 ||
+	step = w->tf || hits || (v->irq_shadow && (next_irq(v) >= 0 ||
 					   READ_ONCE(v->nmi_pending)));
 	ret = bt_enter(v->bt, v->regs.rip, step ? BT_MODE_STEP : BT_MODE_LONG,
 		       &tpc);
@@ -229,6 +241,7 @@ static enum emul prepare(struct vcpu *v)
 	w->user = !v->tpc && vcpu_cpl(v) == 3;
 	if (w->user) {
 		world_refresh_gdt(v);
+		vcpu_note_operands(v);
 		sync_enter_user(v);
 	} else if (!v->tpc) {
 		if (!v->seg[SEG_CS].l)
@@ -277,34 +290,37 @@ static void replay_host_event(struct vcpu *v, u32 vector)
 	}
 }
 
-/*
- * The guest's breakpoints, for its user code: that runs at its own addresses.
- * Those on addresses of the upper half stay out, the region and the host live
- * there; so does I/O (type 2), which needs CR4.DE. True when there are any.
- */
-static bool load_breakpoints(struct vcpu *v)
+/* The region, where ring 0 works, and the window, where translated code does. */
+static bool own_address(const struct vcpu *v, gva_t gva)
 {
+	const struct window *win = &v->world->window;
+
+	return (gva ^ region_base(v->vm)) >> REGION_SLOT_SHIFT == 0 ||
+	       gva - win->base < WINDOW_TC_OFF + win->tc_size;
+}
+
+/*
+ * The guest's breakpoints that hardware can find. The switch loads DR7 behind the
+ * host's last instruction and clears it before the host's first.
+ */
+static void load_breakpoints(struct vcpu *v)
+{
+	struct world *w = v->world;
 	u64 dr7 = 0;
 	u32 i;
 
-	if (!v->world->user || !(v->dr7 & 0xff))
-		return false;
-	for (i = 0; i < 4; i++) {
-		u64 control = v->dr7 >> (16 + 4 * i) & 0xf;
-
-		if (!(v->dr7 >> (2 * i) & 3) || (control & 3) == 2 ||
-		    v->dr[i] >> 47)
-			continue;
-		dr7 |= 1ull << (2 * i) | control << (16 + 4 * i);
-	}
-	if (!dr7)
-		return false;
+	if (debug_armed(v) && !w->bouncing && !w->nudge)
+		dr7 = debug_hardware(v, w->user, own_address);
+	w->data->dr7 = dr7;
+	w->armed = 0;
+	if (likely(!dr7))
+		return;
+	for (i = 0; i < 4; i++)
+		w->armed |= dr7 >> (2 * i) & 1 ? 1u << i : 0;
 	set_debugreg(v->dr[0], 0);
 	set_debugreg(v->dr[1], 1);
 	set_debugreg(v->dr[2], 2);
 	set_debugreg(v->dr[3], 3);
-	set_debugreg(dr7, 7);
-	return true;
 }
 
 /*
@@ -314,7 +330,6 @@ static bool load_breakpoints(struct vcpu *v)
 static int enter_guest(struct vcpu *v)
 {
 	struct world *w = v->world;
-	bool breakpoints;
 	u32 vector;
 	int ret = -1;
 
@@ -329,11 +344,9 @@ static int enter_guest(struct vcpu *v)
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
 	trace_popf_entry(v);
-	breakpoints = load_breakpoints(v);
+	load_breakpoints(v);
 	world_switch(v);
 	fast_finish(v);
-	if (unlikely(breakpoints))
-		set_debugreg(0, 7);
 	vector = w->data->regs.vector;
 	if (vector == VEC_DB) {
 		get_debugreg(w->dr6, 6);
@@ -476,7 +489,7 @@ static int turn(struct vcpu *v)
 
 	if (v->stopped)
 		return 1;
-	w->nudge = false;
+	w->nudge = w->hits;
 	if (!w->bouncing) {
 		ret = between_entries(v);
 		if (ret || v->halted || v->exc.pending)

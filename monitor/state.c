@@ -54,6 +54,7 @@ void vcpu_reset(struct vcpu *v)
 	memset(v->dr, 0, sizeof(v->dr));
 	v->dr6 = DR6_FIXED_1;
 	v->dr7 = DR7_FIXED_1;
+	debug_changed(v);
 	v->xcr0 = 1;
 	v->star = 0;
 	v->lstar = 0;

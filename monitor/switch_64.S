@@ -180,6 +180,11 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	je	2f
 	movq	%rax, %cr0
 2:
+	movq	WD_dr7(%rbx), %rax
+	testq	%rax, %rax
+	je	9f
+	movq	%rax, %db7
+9:
 	/* Host data in store and fill buffers must not reach ring 3. */
 	cmpw	$0, WD_verw(%rbx)
 	je	8f
@@ -258,6 +263,11 @@ leave:
 	xorl	%r13d, %r13d
 	xorl	%r14d, %r14d
 	xorl	%r15d, %r15d
+	/* The guest's breakpoints see nothing of the host. */
+	cmpq	$0, WD_dr7(%rbx)
+	je	9f
+	movq	%r15, %db7
+9:
 	movq	%cr0, %rcx
 	movq	WD_host_cr0(%rbx), %rax
 	cmpq	%rcx, %rax
@@ -382,9 +392,13 @@ ist_ring0:
 	andl	$~0x100, 16(%rsp)
 	pushq	%rax
 	pushq	%rcx
+	movq	16(%rsp), %rcx
+	/* A #DB on top of a #DB has overwritten the first one's frame. */
+	leaq	stub_db(%rip), %rax
+	cmpq	%rax, %rcx
+	je	lost_frame
 	cmpb	$0, DATA(WD_noted)
 	je	7f
-	movq	16(%rsp), %rcx
 	ABANDON	enter_commit, enter_iret, leave_abort
 	ABANDON cross_commit, cross_iret, cross_noted
 7:	popq	%rcx
@@ -395,6 +409,11 @@ ist_ring0:
 SYM_INNER_LABEL(stub_df, SYM_L_LOCAL)
 	LANDING
 	pushq	$8
+	jmp	region_fault
+
+lost_frame:
+	pushq	$0
+	pushq	$1
 	jmp	region_fault
 
 /* System calls: build the frame an interrupt would have pushed. */

@@ -94,7 +94,8 @@ void sync_load_page(struct vcpu *v)
 	p->cr3 = v->cr3;
 	p->cr4 = v->cr4;
 	p->cr8 = v->cr8;
-	p->iret_slow = v->nmi_masked || v->regs.rflags & RF_NT;
+	/* With breakpoints the RF that IRET loads matters. */
+	p->iret_slow = v->nmi_masked || v->regs.rflags & RF_NT || debug_armed(v);
 	p->pend_if_clear = 0;
 	for (i = 0; i < SEG_COUNT; i++)
 		p->sel[i] = v->seg[i].selector;
@@ -241,7 +242,10 @@ bool sync_recover(struct vcpu *v)
 				 lahf_to_flags(READ_ONCE(v->page->spill_flags));
 	sync_page(v);
 	v->regs.rip = st.indirect ? READ_ONCE(v->page->ibl_target) : st.gpc;
+	if (v->regs.rip == v->world->rf_gpc)
+		v->regs.rflags |= v->world->rf;
 	v->irq_shadow = st.irq_shadow;
+	v->world->hits = 0;
 	v->tpc = 0;
 	return true;
 }
@@ -252,6 +256,7 @@ void sync_at(struct vcpu *v, gva_t gpc)
 	sync_page(v);
 	v->regs.rip = gpc;
 	v->irq_shadow = false;
+	v->world->hits = 0;
 	v->tpc = 0;
 }
 

@@ -231,6 +231,7 @@ out_pages:
 int world_rebase(struct vcpu *v)
 {
 	struct world *w = v->world;
+	int ret;
 
 	w->base = region_vcpu_base(v->vm, v->id);
 	world_fill_idt(w);
@@ -239,7 +240,10 @@ int world_rebase(struct vcpu *v)
 	world_fill_data(w);
 	code_forget_pages(v);
 	bt_destroy(v->bt);
-	return world_create_bt(v);
+	ret = world_create_bt(v);
+	if (!ret)
+		debug_changed(v);
+	return ret;
 }
 
 int world_set_fixed(struct vcpu *v)

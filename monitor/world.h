@@ -147,6 +147,7 @@ struct world_data {
 	u16 fs;
 	u16 gs;
 	u64 cr2; /* out */
+	u64 dr7; /* 0: leave DR7 alone, the host's is off */
 
 	/* Constant after set-up. */
 	struct world_table gdt;
@@ -185,7 +186,7 @@ struct world_data {
 	u64 fault_error;
 	u64 fault_rip;
 
-	u8 stack[2048]; /* ring 0 work below regs */
+	u8 stack[2048] __aligned(16); /* ring 0 work below regs */
 	struct world_regs regs;
 } __aligned(16);
 

@@ -89,7 +89,8 @@ enum bt_exit_kind {
 	BT_EXIT_INDIRECT, /* lookup missed; target is vcpu_page.ibl_target */
 	BT_EXIT_CALLOUT, /* the instruction at .gpc needs C; state is before it */
 	BT_EXIT_UD, /* #UD at .gpc */
-	BT_EXIT_IRQ, /* pending check fired; state is at the boundary .gpc */
+	BT_EXIT_IRQ, /* pending check fired, or a stop; state is at the boundary
+		      * .gpc */
 	BT_EXIT_STEP, /* BT_MODE_STEP unit done; .gpc is the next instruction or,
 		       * with .indirect set, vcpu_page.ibl_target is */
 	BT_EXIT_BOUNCE, /* bounce code done */
@@ -114,6 +115,7 @@ struct bt_state {
 	bool opaque; /* no exact guest state here: resume at the same tpc */
 	bool indirect; /* gpc is vcpu_page.ibl_target instead (spills hold as said) */
 	bool irq_shadow; /* the boundary gpc is inside an STI/MOV SS shadow */
+	bool branched; /* gpc is where a branch that has committed leads */
 	u32 mode;
 };
 
@@ -163,6 +165,12 @@ int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc);
 /* Guest state at tpc (untrusted): 0, or -ENOENT when tpc is in no TU. */
 int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out);
 
+/*
+ * The guest instruction that the host instruction just before tpc is part of: 0,
+ * or -ENOENT when tpc starts a TU (or is in none).
+ */
+int bt_insn_before(struct bt *bt, tpc_t tpc, gva_t *gpc);
+
 /* Is tpc anywhere in the translation cache or bounce code? */
 bool bt_in_tc(const struct bt *bt, tpc_t tpc);
 
@@ -173,6 +181,12 @@ u32 bt_invalidate_gva(struct bt *bt, gva_t gva);
 /* Drop the TUs whose gva is in [start, last]: for a top-level slot. */
 u32 bt_invalidate_gva_range(struct bt *bt, gva_t start, gva_t last);
 bool bt_gfn_has_code(const struct bt *bt, gfn_t gfn);
+#define BT_STOPS 4u
+/*
+ * Have no code run past these addresses: what leads there exits with BT_EXIT_IRQ.
+ * Units of BT_MODE_STEP do not look at them. Replaces the stops there were.
+ */
+void bt_set_stops(struct bt *bt, const gva_t *stops, u32 n);
 /* Drop everything. */
 void bt_flush(struct bt *bt);
 

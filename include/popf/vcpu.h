@@ -152,6 +152,7 @@ struct vcpu {
 	u64 cr0, cr2, cr3, cr4, cr8;
 	u64 efer;
 	u64 dr[4], dr6, dr7;
+	u32 debug_hits; /* breakpoints that the instruction under way has hit */
 	u64 xcr0;
 
 	/* MSRs with a field of their own. */
@@ -256,6 +257,38 @@ bool vcpu_nmi_allowed(const struct vcpu *v);
 enum emul vcpu_stop(struct vcpu *v, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The instruction is done: traps for TF set when it started, and breakpoints hit. */
+enum emul event_step(struct vcpu *v, u64 rflags_before);
+
+/* --- debug.c --- */
+
+/* Is any breakpoint enabled? */
+static inline bool debug_armed(const struct vcpu *v)
+{
+	return v->dr7 & 0xff;
+}
+
+/* Instruction breakpoints at gva: bits as in DR6. */
+u32 debug_insn_hits(const struct vcpu *v, gva_t gva);
+void debug_note_access(struct vcpu *v, gva_t gva, u32 len, bool write);
+/* The monitor accesses memory on behalf of an instruction. */
+static inline void debug_access(struct vcpu *v, gva_t gva, u32 len, bool write)
+{
+	if (unlikely(debug_armed(v)))
+		debug_note_access(v, gva, len, write);
+}
+
+/* An access to ports [port, port + size). */
+void debug_io(struct vcpu *v, u16 port, u32 size);
+/* DR0-3 or DR7 have changed: tell the translator. */
+void debug_changed(struct vcpu *v);
+/*
+ * DR7 for the hardware while guest user code, or else translated code, runs: 0 if
+ * there is nothing for it to find. own: is there something of popf's at gva?
+ */
+u64 debug_hardware(const struct vcpu *v, bool user,
+		   bool (*own)(const struct vcpu *v, gva_t gva));
+
 /* --- syscall.c --- */
 
 /* SYSCALL at regs.rip from CPL 3 or 0; regs.rip is the instruction's address. */
@@ -307,6 +340,12 @@ enum emul vcpu_bounce_done(struct vcpu *v);
  * the fault. vector/error are the hardware's.
  */
 enum emul vcpu_user_fault(struct vcpu *v, u8 vector, u32 error);
+
+/*
+ * Before a single step in user mode: note the breakpoints that the instruction at
+ * regs.rip will hit. Does nothing unless TF is set and breakpoints are enabled.
+ */
+void vcpu_note_operands(struct vcpu *v);
 
 /* --- control.c, msr.c, cpuid.c --- */
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Single-step: TF traps after each instruction, and what each instruction does
- * to TF itself. Also the debug registers.
+ * to TF itself.
  */
 #include "x86.h"
 
@@ -104,6 +104,31 @@ TEST(a_repeated_instruction_traps_after_each_round)
 	CHECK(!memcmp(from, to, 5), "copy");
 	/* five rounds, then the three instructions that clear TF */
 	CHECK_EQ(steps, 5 + 3);
+}
+
+TEST(repeated_comparisons_stop_where_they_should)
+{
+	u8 text[] = "aaab", *p = text;
+	u64 n = 9;
+	u8 below;
+
+	start();
+	asm volatile(SET_TF "repe scasb\n setb %2\n" CLEAR_TF
+		     : "+D"(p), "+c"(n), "=r"(below) : "a"('a') : "memory", "cc");
+	CHECK_EQ(n, 5);
+	CHECK_EQ(p - text, 4);
+	CHECK_EQ(below, 1);
+	CHECK_EQ(steps, 4 + 1 + 3);
+}
+
+TEST(a_repeated_instruction_with_a_count_of_0_is_one_step)
+{
+	u64 n = 0;
+
+	start();
+	asm volatile(SET_TF "rep stosq\n" CLEAR_TF : "+c"(n) : "D"(0x123456) : "memory", "cc");
+	CHECK_EQ(n, 0);
+	CHECK_EQ(steps, 1 + 3);
 }
 
 TEST(privileged_instructions_are_stepped)
@@ -217,64 +242,4 @@ TEST(user_mode_can_step_itself)
 	user_run(&u);
 	CHECK_EQ(u.vector, VEC_DB);
 	CHECK_EQ(u.rip - USER_CODE, 7);
-}
-
-/* --- debug registers ------------------------------------------------------ */
-
-TEST(an_instruction_breakpoint_hits_before_the_instruction)
-{
-	extern u8 hw_at[];
-	struct trap t;
-
-	write_dr0((u64)hw_at);
-	write_dr7(0x401 | 1);
-	CATCH(&t, asm volatile("nop\n .globl hw_at\n hw_at: movl $7, %%eax" : : : "rax"));
-	write_dr7(0x400);
-	CHECK_EQ(t.vector, VEC_DB);
-	CHECK_EQ(t.rip, (u64)hw_at);
-	CHECK_EQ(read_dr6() & 0xf, 1);
-}
-
-static volatile u64 watched;
-
-TEST(a_data_breakpoint_hits_after_the_store)
-{
-	struct trap t;
-
-	watched = 1;
-	write_dr6(0xffff0ff0);
-	write_dr1((u64)&watched);
-	write_dr7(0x400 | 1 << 2 | 0x9ul << 20);
-	CATCH(&t, asm volatile("movq $5, %0; nop; nop" : "=m"(watched)));
-	write_dr7(0x400);
-	CHECK_EQ(t.vector, VEC_DB);
-	CHECK_EQ(watched, 5);
-	CHECK_EQ(read_dr6() & 0xf, 2);
-}
-
-USER_ASM(user_store, "movq %rax, (%rbx); nop; int3");
-
-TEST(a_data_breakpoint_in_user_mode)
-{
-	struct user u;
-
-	user_init(&u, user_store, user_store_end);
-	u.rbx = USER_DATA + 64;
-	write_dr6(0xffff0ff0);
-	write_dr0(USER_DATA + 64);
-	write_dr7(0x400 | 1 | 0x9ul << 16);
-	user_run(&u);
-	write_dr7(0x400);
-	CHECK_EQ(u.vector, VEC_DB);
-	CHECK_EQ(u.rip, USER_CODE + 3);
-	CHECK_EQ(read_dr6() & 0xf, 1);
-}
-
-TEST(debug_registers_keep_their_values)
-{
-	write_dr0(0x1234);
-	write_dr1(0xffff800000001000);
-	CHECK_EQ(read_dr0(), 0x1234);
-	CHECK_EQ(read_dr1(), 0xffff800000001000);
-	CHECK_EQ(read_dr7(), 0x400);
 }

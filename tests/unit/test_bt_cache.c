@@ -130,6 +130,70 @@ static void test_modes_have_tus_of_their_own(void **state)
 	assert_int_equal(x.mode, BT_MODE_STEP);
 }
 
+static void test_no_tu_runs_past_a_stop(void **state)
+{
+	const gva_t stops[] = { CODE + 1, CODE + 3 };
+	struct bt_exit x;
+	tpc_t tpc;
+
+	/* four times nop; ret */
+	put(0, 0, "\x90\x90\x90\x90\xc3", 5);
+	enter(CODE);
+	assert_int_equal(bt_find(guest.bt, CODE + 1, BT_MODE_LONG, &tpc), 0);
+	bt_set_stops(guest.bt, stops, 2);
+	assert_int_equal(bt_find(guest.bt, CODE, BT_MODE_LONG, &tpc), -ENOENT);
+	/* Up to the stop, and nothing of what is there. */
+	tpc = enter(CODE);
+	bt_exit_at(guest.bt, tpc + 1, &x);
+	assert_int_equal(x.kind, BT_EXIT_IRQ);
+	assert_int_equal(x.gpc, CODE + 1);
+	bt_exit_at(guest.bt, enter(CODE + 1), &x);
+	assert_int_equal(x.kind, BT_EXIT_IRQ);
+	assert_int_equal(x.gpc, CODE + 1);
+	/* A step goes past it. */
+	assert_int_equal(bt_enter(guest.bt, CODE + 1, BT_MODE_STEP, &tpc), 0);
+	assert_int_equal(exit_of(tpc, BT_EXIT_STEP).gpc, CODE + 2);
+	/* Without the stop at 1 the code runs on to the one at 3. */
+	bt_set_stops(guest.bt, stops + 1, 1);
+	tpc = enter(CODE);
+	bt_exit_at(guest.bt, tpc + 3, &x);
+	assert_int_equal(x.kind, BT_EXIT_IRQ);
+	assert_int_equal(x.gpc, CODE + 3);
+	assert_int_equal(bt_find(guest.bt, CODE + 1, BT_MODE_LONG, &tpc), 0);
+	bt_set_stops(guest.bt, stops, 0);
+	enter(CODE);
+	assert_int_equal(bt_find(guest.bt, CODE + 4, BT_MODE_LONG, &tpc), 0);
+}
+
+/* STI's shadow is not lost to a stop behind it. */
+static void test_sti_before_a_stop_is_a_callout(void **state)
+{
+	const gva_t stop = CODE + 1;
+	struct bt_exit x;
+
+	put(0, 0, "\xfb\x90\xc3", 3);
+	bt_set_stops(guest.bt, &stop, 1);
+	bt_exit_at(guest.bt, enter(CODE), &x);
+	assert_int_equal(x.kind, BT_EXIT_CALLOUT);
+	assert_int_equal(x.gpc, CODE);
+}
+
+static void test_the_instruction_before_a_tpc(void **state)
+{
+	tpc_t tpc;
+	gva_t gpc;
+
+	/* push rax; nop; nop */
+	put(0, 0, "\x50\x90\x90\xc3", 4);
+	tpc = enter(CODE);
+	assert_int_equal(bt_insn_before(guest.bt, tpc, &gpc), -ENOENT);
+	assert_int_equal(bt_insn_before(guest.bt, tpc + 1, &gpc), 0);
+	assert_int_equal(gpc, CODE);
+	assert_int_equal(bt_insn_before(guest.bt, tpc + 2, &gpc), 0);
+	assert_int_equal(gpc, CODE + 1);
+	assert_int_equal(bt_insn_before(guest.bt, 0x1234, &gpc), -ENOENT);
+}
+
 /* --- page borders ------------------------------------------------------------------ */
 
 static void test_a_tu_ends_before_an_instruction_that_crosses(void **state)
@@ -531,6 +595,9 @@ int main(void)
 		TEST(test_a_second_enter_finds_the_same_tu),
 		TEST(test_find_reaches_boundaries_inside_a_tu),
 		TEST(test_modes_have_tus_of_their_own),
+		TEST(test_no_tu_runs_past_a_stop),
+		TEST(test_sti_before_a_stop_is_a_callout),
+		TEST(test_the_instruction_before_a_tpc),
 		TEST(test_a_tu_ends_before_an_instruction_that_crosses),
 		TEST(test_an_unfetchable_second_page_faults_only_when_needed),
 		TEST(test_links_go_with_their_target),
