@@ -109,7 +109,7 @@ static int64_t run_signal(uint64_t n)
 }
 
 static volatile char *target;
-static uint64_t faults_left;
+static volatile uint64_t faults_left;
 
 /* The store is done again and again until the page is made writable. */
 static void count_fault(int sig)
@@ -493,7 +493,7 @@ static const struct op ops[] = {
 	{ "hop", 4000, prepare_pipes, run_hop, finish_pipes },
 	{ "mmap", 100, prepare_mmap, run_mmap, finish_mmap },
 	{ "create", 1000, NULL, run_create, NULL },
-	{ "timer", 400000000, NULL, run_timer, NULL },
+	{ "timer", 80000000, NULL, run_timer, NULL },
 	{ "wakeup", 4000, NULL, run_wakeup, NULL },
 	{ "cpuid", 5000, NULL, run_cpuid, NULL },
 	{ "port", 2000, prepare_port, run_port, NULL },
