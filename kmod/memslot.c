@@ -591,12 +591,60 @@ static int host_page(hva_t hva, bool may_write, bool *writable, struct page **pa
 	return 0;
 }
 
+/*
+ * May guest and host map the 2 MiB around gfn as one? Only where they cut memory
+ * at the same places, and with a dirty log each page has to fault for itself.
+ */
+static bool slot_allows_2m(const struct popf_slot *s, gfn_t gfn)
+{
+	gfn_t first = gfn & ~(gfn_t)(PTRS_PER_PMD - 1);
+
+	return first >= s->base && first + PTRS_PER_PMD <= s->base + s->npages &&
+	       !(((s->hva >> PAGE_SHIFT) ^ s->base) % PTRS_PER_PMD) && !s->dirty;
+}
+
+/*
+ * Does one entry of the host's page table, of 2 MiB or more, map hva, and write as
+ * well if need be? The answer may be stale at once, like the page looked up before
+ * it: gmem_retry() tells.
+ */
+static bool host_maps_2m(struct popf_kvm *kvm, hva_t hva, bool writable)
+{
+	unsigned long flags;
+	bool large = false;
+	pgd_t pgd;
+	p4d_t p4d;
+	pud_t pud;
+	pmd_t pmd;
+
+	/* No CPU frees page tables that one with interrupts off may look at. */
+	local_irq_save(flags);
+	pgd = READ_ONCE(*pgd_offset(kvm->mm, hva));
+	if (pgd_none(pgd))
+		goto out;
+	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
+	if (p4d_none(p4d) || !p4d_present(p4d))
+		goto out;
+	pud = READ_ONCE(*pud_offset(&p4d, hva));
+	if (pud_none(pud) || !pud_present(pud))
+		goto out;
+	if (pud_leaf(pud)) {
+		large = !writable || pud_write(pud);
+		goto out;
+	}
+	pmd = READ_ONCE(*pmd_offset(&pud, hva));
+	large = pmd_present(pmd) && pmd_leaf(pmd) && (!writable || pmd_write(pmd));
+out:
+	local_irq_restore(flags);
+	return large;
+}
+
 int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write, struct gmem_page *out)
 {
 	struct popf_kvm *kvm = to_kvm(vm);
 	struct popf_slot *s;
 	struct page *page;
-	bool readonly, logged;
+	bool readonly, logged, allows_2m;
 	hva_t hva;
 	int idx, err;
 
@@ -609,19 +657,21 @@ int gmem_page(struct popf_vm *vm, gfn_t gfn, bool want_write, struct gmem_page *
 		hva = slot_hva(s, gfn);
 		readonly = s->flags & KVM_MEM_READONLY;
 		logged = s->dirty;
+		allows_2m = slot_allows_2m(s, gfn);
 	}
 	srcu_read_unlock(&kvm->slots_srcu, idx);
 	if (!s)
 		return -EFAULT;
 
 	out->readonly_slot = readonly;
-	out->level = 1;
 	out->writable = want_write && !readonly;
 	/* With a dirty log the first store must fault, to be logged. */
 	err = host_page(hva, !readonly && !logged, &out->writable, &page);
 	if (err)
 		return err;
 	out->hpa = page_to_phys(page);
+	out->level = allows_2m && PageCompound(page) &&
+		     host_maps_2m(kvm, hva, out->writable) ? 2 : 1;
 	if (out->writable && !PageReserved(page))
 		SetPageDirty(page);
 	mark_page_accessed(page);

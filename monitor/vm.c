@@ -17,6 +17,10 @@ static bool prefault = true;
 module_param(prefault, bool, 0444);
 MODULE_PARM_DESC(prefault, "Map a hidden fault's neighbours too");
 
+static bool large_pages = true;
+module_param(large_pages, bool, 0444);
+MODULE_PARM_DESC(large_pages, "Map 2 MiB at once where guest and host do");
+
 static bool audit;
 module_param(audit, bool, 0444);
 MODULE_PARM_DESC(audit, "Check all structures after every change (slow)");
@@ -70,6 +74,7 @@ int vm_init(struct popf_vm *vm)
 		.host_levels = pgtable_l5_enabled() ? 5 : 4,
 		.host_nx = true,
 		.max_pages = clamp(shadow_mib, 2, 1024) << (20 - PAGE_SHIFT),
+		.large_pages = large_pages,
 		.prefault = prefault,
 		.audit = audit,
 	};

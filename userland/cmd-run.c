@@ -245,7 +245,7 @@ static int setup_memory(struct run *r, struct error *err)
 		.acpi_rsdp = ACPI_BASE,
 	};
 
-	if (guest_mem_create(&r->mem, r->opt.memory, err) < 0)
+	if (guest_mem_create(&r->mem, r->opt.memory, r->opt.pages, err) < 0)
 		return -1;
 	if (loader_load(&r->mem, &req, &r->boot, err) < 0 ||
 	    build_acpi(r, err) < 0)

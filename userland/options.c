@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,9 @@ const char options_run_help[] =
 "  --kernel FILE      64-bit Linux kernel: bzImage or ELF vmlinux\n"
 "  --initrd FILE      initial RAM file system\n"
 "  --cmdline TEXT     kernel command line (default: console=ttyS0)\n"
-"  --memory SIZE      guest memory, as 512M or 2G (default: 512M)\n"
+"  --memory SIZE      guest memory, as 512M or 2G (default: 512M); with\n"
+"                     ,hugepages=on from the host's huge page pool, ,hugepages=thp\n"
+"                     transparently or not at all, ,hugepages=off never\n"
 "  --cpus N           virtual CPUs; only 1 so far\n"
 "  --console stdio    where the serial port goes; only stdio so far\n"
 "  --device PATH      the module's device (default: $POPF_DEVICE or /dev/popf)\n"
@@ -72,16 +75,39 @@ static int shift_of(const char *suffix)
 	return *suffix ? -1 : 10 * (int)(unit - units + 1);
 }
 
-int options_memory(const char *arg, uint64_t *bytes, struct error *err)
+static int parse_pages(const char *arg, enum guest_pages *pages,
+		       struct error *err)
+{
+	if (!strcmp(arg, "hugepages=on"))
+		*pages = GUEST_PAGES_HUGE;
+	else if (!strcmp(arg, "hugepages=thp"))
+		*pages = GUEST_PAGES_THP;
+	else if (!strcmp(arg, "hugepages=off"))
+		*pages = GUEST_PAGES_SMALL;
+	else
+		return error_caller(err, "'%s' is not known after --memory SIZE: give hugepages=on, thp or off",
+				    arg);
+	return 0;
+}
+
+int options_memory(const char *arg, uint64_t *bytes, enum guest_pages *pages,
+		   struct error *err)
 {
 	const char *digits = strncmp(arg, "size=", 5) ? arg : arg + 5;
+	const char *comma = strchr(arg, ',');
+	char suffix[8] = "";
 	unsigned long long val;
 	char *end;
 	int shift;
 
 	errno = 0;
 	val = strtoull(digits, &end, 10);
-	shift = shift_of(end);
+	/* One character too many stays one. */
+	if (comma)
+		snprintf(suffix, sizeof(suffix), "%.*s", (int)(comma - end), end);
+	shift = shift_of(comma ? suffix : end);
+	if (comma && parse_pages(comma + 1, pages, err))
+		return -1;
 	if (*digits < '0' || *digits > '9' || shift < 0)
 		return error_caller(err, "'%s' is not a memory size: write it as 512M or 2G",
 				    arg);
@@ -125,7 +151,7 @@ static int parse_one(struct run_options *opt, int c, const char *arg,
 		opt->cmdline = arg;
 		break;
 	case OPT_MEMORY:
-		return options_memory(arg, &opt->memory, err);
+		return options_memory(arg, &opt->memory, &opt->pages, err);
 	case OPT_CPUS:
 		return parse_cpus(arg, &opt->cpus, err);
 	case OPT_DEVICE:

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "guest-mem.h"
 
 #define DEFAULT_MEMORY	(512ULL << 20)
 
@@ -19,6 +20,7 @@ struct run_options {
 	const char *device;
 	const char *stats;
 	uint64_t memory;	/* bytes */
+	enum guest_pages pages;
 	unsigned int cpus;
 	bool sandbox;
 	bool verbose;
@@ -29,8 +31,12 @@ struct run_options {
 int options_parse(struct run_options *opt, int argc, char **argv,
 		  struct error *err);
 
-/* "512M", "2G", "size=1G"; a bare number is MiB. */
-int options_memory(const char *arg, uint64_t *bytes, struct error *err);
+/*
+ * "512M", "2G", "size=1G"; a bare number is MiB. What follows a comma is
+ * "hugepages=on", "thp" or "off"; *pages is left alone otherwise.
+ */
+int options_memory(const char *arg, uint64_t *bytes, enum guest_pages *pages,
+		   struct error *err);
 
 extern const char options_run_help[];
 

@@ -119,3 +119,24 @@ int abi_cap(int fd, long cap)
 {
 	return ioctl(fd, KVM_CHECK_EXTENSION, cap);
 }
+
+uint64_t abi_stat(int fd, const char *name)
+{
+	static char file[1 << 16];
+	struct kvm_stats_header *h = (void *)file;
+	int stats = ioctl(fd, KVM_GET_STATS_FD, NULL);
+	uint64_t value = ~0ull;
+	ssize_t n = stats < 0 ? -1 : pread(stats, file, sizeof(file), 0);
+	uint32_t i;
+
+	for (i = 0; n >= (ssize_t)sizeof(*h) && i < h->num_desc; i++) {
+		struct kvm_stats_desc *d = (void *)(file + h->desc_offset +
+						    i * (sizeof(*d) + h->name_size));
+
+		if (!strcmp(d->name, name))
+			memcpy(&value, file + h->data_offset + d->offset, 8);
+	}
+	if (stats >= 0)
+		close(stats);
+	return value;
+}

@@ -58,6 +58,8 @@ struct kvm_run *abi_map_run(int dev, int vcpu);
 void *abi_pages(size_t pages);
 int abi_set_slot(int vm, uint32_t slot, uint32_t flags, uint64_t gpa,
 		 uint64_t size, void *mem);
+/* A statistic by name, of a VM or a vCPU; ~0 when there is none. */
+uint64_t abi_stat(int fd, const char *name);
 /* KVM_CHECK_EXTENSION. */
 int abi_cap(int fd, long cap);
 

@@ -90,28 +90,6 @@ static uint64_t once(struct guest *g)
 	return *word(g, RESULT);
 }
 
-/* The value of one of the vCPU's statistics. */
-static uint64_t stat(struct guest *g, const char *name)
-{
-	static char file[1 << 16];
-	struct kvm_stats_header *h = (void *)file;
-	int fd = ioctl(g->vcpu, KVM_GET_STATS_FD, NULL);
-	uint64_t value = ~0ull;
-	uint32_t i;
-
-	if (fd < 0 || pread(fd, file, sizeof(file), 0) < (ssize_t)sizeof(*h))
-		return value;
-	for (i = 0; i < h->num_desc; i++) {
-		struct kvm_stats_desc *d = (void *)(file + h->desc_offset +
-						    i * (sizeof(*d) + h->name_size));
-
-		if (!strcmp(d->name, name))
-			memcpy(&value, file + h->data_offset + d->offset, 8);
-	}
-	close(fd);
-	return value;
-}
-
 static void check_recreate(void)
 {
 	void *one = function(1), *two = function(2);
@@ -212,16 +190,16 @@ static void check_kept(void)
 
 	start(&g, mem);
 	once(&g);
-	dropped = stat(&g, "bt_invalidated_tus");
+	dropped = abi_stat(g.vcpu, "bt_invalidated_tus");
 	mprotect(mem, PAGE, PROT_READ);
 	CHECK(once(&g) == 1, "code survives that its memory becomes read-only");
 	mprotect(mem, PAGE, PROT_READ | PROT_WRITE);
 	CHECK(once(&g) == 1, "and writable again");
-	CHECK(stat(&g, "bt_invalidated_tus") == dropped,
+	CHECK(abi_stat(g.vcpu, "bt_invalidated_tus") == dropped,
 	      "neither drops a translation");
 	madvise(mem, PAGE, MADV_DONTNEED);
 	put_function(mem, 5);
-	CHECK(once(&g) == 5 && stat(&g, "bt_invalidated_tus") > dropped,
+	CHECK(once(&g) == 5 && abi_stat(g.vcpu, "bt_invalidated_tus") > dropped,
 	      "other contents do");
 	guest_destroy(&g);
 }

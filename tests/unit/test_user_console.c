@@ -73,7 +73,8 @@ static struct rig *rig_create(void)
 	r->to_guest = in[1];
 	r->from_guest = out[0];
 	r->out = out[1];
-	assert_int_equal(guest_mem_create(&r->mem, 4 << 20, &r->err), 0);
+	assert_int_equal(guest_mem_create(&r->mem, 4 << 20,
+					  GUEST_PAGES_AUTO, &r->err), 0);
 	assert_int_equal(machine_init(&r->m, &host, &no_vm, NULL, &r->mem,
 				      &r->err), 0);
 	assert_int_equal(console_init(&r->c, &r->m, in[0], out[1], &r->err), 0);

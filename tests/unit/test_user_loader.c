@@ -78,7 +78,8 @@ static struct setup_header *header_of(uint8_t *buf)
 static void rig_init(struct rig *r, uint64_t memory)
 {
 	memset(r, 0, sizeof(*r));
-	assert_int_equal(guest_mem_create(&r->mem, memory, &r->err), 0);
+	assert_int_equal(guest_mem_create(&r->mem, memory,
+					  GUEST_PAGES_AUTO, &r->err), 0);
 	r->req.kernel = r->kernel;
 	r->req.cmdline = "console=ttyS0";
 	r->req.acpi_rsdp = 0xe0000;

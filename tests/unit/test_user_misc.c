@@ -84,20 +84,30 @@ static void memory_sizes_are_understood(void **state)
 	};
 	static const char *const bad[] = {
 		"", "M", "-1", "12Q", "1 G", "99999999999999999999", "2T",
-		"1M", "0", "1GiBB", "0x100M", "size=",
+		"1M", "0", "1GiBB", "0x100M", "size=", "512M,", "512M,huge",
+		"512M,hugepages=", "512M,hugepages=on,", ",hugepages=on",
+		"512MiBsuffixes,hugepages=on",
 	};
+	enum guest_pages pages = GUEST_PAGES_AUTO;
 	struct error err;
 	uint64_t bytes;
 	unsigned int i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_int_equal(options_memory(good[i].arg, &bytes, &err), 0);
+		assert_int_equal(options_memory(good[i].arg, &bytes, &pages, &err), 0);
+		assert_int_equal(pages, GUEST_PAGES_AUTO);
 		assert_true(bytes == good[i].bytes);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(options_memory(bad[i], &bytes, &err), -1);
+		assert_int_equal(options_memory(bad[i], &bytes, &pages, &err), -1);
 		assert_int_equal(err.code, POPF_EXIT_CALLER);
 	}
+	assert_int_equal(options_memory("1GiB,hugepages=on", &bytes, &pages, &err), 0);
+	assert_true(bytes == 1 << 30 && pages == GUEST_PAGES_HUGE);
+	assert_int_equal(options_memory("64M,hugepages=thp", &bytes, &pages, &err), 0);
+	assert_true(bytes == 64 << 20 && pages == GUEST_PAGES_THP);
+	assert_int_equal(options_memory("size=64,hugepages=off", &bytes, &pages, &err), 0);
+	assert_true(bytes == 64 << 20 && pages == GUEST_PAGES_SMALL);
 }
 
 static void wrong_options_are_named(void **state)

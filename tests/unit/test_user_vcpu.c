@@ -200,7 +200,8 @@ static struct rig *rig_create(void)
 		.kick = on_kick, .opaque = r,
 	};
 
-	assert_int_equal(guest_mem_create(&r->mem, 4 << 20, &r->err), 0);
+	assert_int_equal(guest_mem_create(&r->mem, 4 << 20,
+					  GUEST_PAGES_AUTO, &r->err), 0);
 	assert_int_equal(machine_init(&r->m, &host, &fake_vm, r, &r->mem,
 				      &r->err), 0);
 	r->v.ops = &fake_vcpu;
