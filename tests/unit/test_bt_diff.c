@@ -384,18 +384,30 @@ static bool check_step(struct rig *r, const struct bt_state *bs,
 	return false;
 }
 
-/* At an exit of step mode: exactly one instruction further. */
+/* The last round that step_round() could not finish. */
+static struct rig_result faulted;
+
+/* A callout of step mode: one round of a repeated string instruction. */
+static bool step_round(struct rig *r, const struct bt_exit *x,
+		       struct rig_state *st)
+{
+	struct rig_result out;
+
+	rig_native(r, st, true, &out);
+	if (out.stop != RIG_STEPPED) {
+		faulted = out;
+		return false;
+	}
+	*st = out.st;
+	return true;
+}
+
+/* At an exit of step mode: exactly one instruction, or one round, further. */
 static bool check_exit(struct rig *r, const struct bt_state *bs,
 		       const struct rig_state *st)
 {
-	u64 from = trace[trace_at].st.rip;
-
-	if (r->exit_kind == BT_EXIT_STEP) {
+	if (r->exit_kind == BT_EXIT_STEP || r->exit_kind == BT_EXIT_CALLOUT)
 		trace_at++;
-		/* Hardware stops after each round of a REP. */
-		while (trace_at < trace_len && trace[trace_at].st.rip == from)
-			trace_at++;
-	}
 	if (trace_at < trace_len && matches(&trace[trace_at], st))
 		return true;
 	if (!canonical(st->rip))
@@ -489,12 +501,19 @@ static int one_stepped(u64 seed, u64 place)
 	bt_invalidate_gva_range(rig.bt, place, place + RIG_CODE_SIZE - 1);
 	rig.mode = BT_MODE_STEP;
 	rig.on_step = check_exit;
+	rig.on_callout = step_round;
+	memset(&faulted, 0, sizeof(faulted));
 	memory_set(&initial);
 	set_page();
 	trace_at = 0;
 	rig_translated(&rig, &st, false, &t);
+	if (t.stop == RIG_CALLOUT && faulted.stop == RIG_FAULT) {
+		faulted.vif = t.vif;
+		t = faulted;
+	}
 	ok = compare(seed, &n, &t);
 	rig.on_step = NULL;
+	rig.on_callout = NULL;
 	rig.mode = BT_MODE_LONG;
 	return ok;
 }
