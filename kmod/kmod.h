@@ -196,6 +196,12 @@ void popf_block_init(struct popf_kvcpu *k);
 void popf_get_clock(struct popf_kvm *kvm, struct kvm_clock_data *data);
 int popf_set_clock(struct popf_kvm *kvm, const struct kvm_clock_data *data);
 
+/* record.c: POPF_RECORD_START and STOP; the vCPU is canonical */
+long popf_record_start(void *obj, unsigned long arg);
+long popf_record_stop(void *obj, unsigned long arg);
+/* The vCPU goes. */
+void popf_record_fini(struct vcpu *v);
+
 /* stats.c */
 int popf_vm_stats_fd(struct popf_kvm *kvm);
 int popf_vcpu_stats_fd(struct popf_kvcpu *k);

@@ -195,6 +195,8 @@ static const struct popf_ioctl vcpu_ioctls[] = {
 	{ KVM_KVMCLOCK_CTRL, vcpu_ioctl_kvmclock_ctrl },
 	{ KVM_GET_STATS_FD, vcpu_ioctl_get_stats_fd },
 	{ POPF_GET_STOP_REASON, vcpu_ioctl_get_stop_reason },
+	{ POPF_RECORD_START, popf_record_start },
+	{ POPF_RECORD_STOP, popf_record_stop },
 };
 
 static long popf_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -332,6 +334,7 @@ out_pages:
 
 void popf_vcpu_destroy(struct popf_kvcpu *k)
 {
+	popf_record_fini(&k->v);
 	vcpu_fini(&k->v);
 	if (k->v.lapic)
 		lapic_destroy(k->v.lapic);

@@ -19,6 +19,7 @@
  *  3. Bytes are read after the frame is traced, and count only if the host was not
  *     changing memory meanwhile: a change is either seen or reported.
  */
+#include <popf/record.h>
 #include <popf/trace.h>
 
 #include "monitor_host.h"
@@ -174,6 +175,7 @@ void code_settle(struct vcpu *v)
 	u32 i, n;
 	bool all;
 
+	recording_cause(v, POPF_RECORD_MAPPING);
 	code_forget_pages(v);
 	for (i = 0; i < SETTLE_TRIES && code_is_stale(w); i++) {
 		settle_contents(v);
@@ -185,6 +187,7 @@ void code_settle(struct vcpu *v)
 		else if (all)
 			bt_flush(v->bt);
 	}
+	recording_cause(v, -1);
 }
 
 static bool top_entry(struct vcpu *v, u64 cr3, u32 slot, u64 *entry)

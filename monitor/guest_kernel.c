@@ -6,6 +6,8 @@
  * exit that the translator put there says by itself what it is about. The vCPU
  * page and the tpc are untrusted: a tpc that is no exit point stops the VM.
  */
+#include <popf/record.h>
+
 #include "run.h"
 
 enum emul run_fetch_failed(struct vcpu *v, gva_t gpc, int err)
@@ -144,6 +146,7 @@ static enum emul exit_direct(struct vcpu *v, const struct bt_exit *x)
 	ret = bt_chain(v->bt, x, &tpc);
 	if (ret)
 		return run_fetch_failed(v, x->target, ret);
+	recording_going(v, tpc, POPF_RECORD_DIRECT);
 	v->tpc = tpc;
 	return EMUL_DONE;
 }
@@ -158,6 +161,7 @@ static enum emul exit_indirect(struct vcpu *v, const struct bt_exit *x)
 	ret = bt_indirect(v->bt, target, x->mode, &tpc);
 	if (ret)
 		return run_fetch_failed(v, target, ret);
+	recording_going(v, tpc, POPF_RECORD_INDIRECT);
 	v->tpc = tpc;
 	return EMUL_DONE;
 }
@@ -211,6 +215,11 @@ static enum emul kernel_trap(struct vcpu *v)
 		vcpu_queue_exception(v, VEC_UD, false, 0);
 		return EMUL_FAULT;
 	case BT_EXIT_IRQ:
+		/* Or a recording's buffer was full, from which all was taken. */
+		if (bt_record_full(v->bt, v->tpc - 1, &v->tpc)) {
+			recording_emptied(v);
+			return EMUL_DONE;
+		}
 		sync_at(v, x.gpc);
 		return EMUL_DONE;
 	case BT_EXIT_STEP:

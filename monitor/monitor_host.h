@@ -70,10 +70,13 @@ struct window {
 	u32 n_pdes;
 	u64 *pde; /* level-2 entries for shadow */
 	u64 **pt; /* the level-1 tables */
+	void *record; /* entries recorded, or NULL: nobody ever has */
 };
 
 int window_create(struct window *w, gva_t base, u32 tc_size);
 void window_destroy(struct window *w);
+/* Give WINDOW_RECORD memory, zeroed; it stays. 0 or -ENOMEM. */
+int window_add_record(struct window *w);
 /* Host mapping of an offset of the window that has memory behind it. */
 void *window_at(struct window *w, u32 off);
 

@@ -25,6 +25,7 @@
 
 #include <popf/compat.h>
 #include <popf/hostwork.h>
+#include <popf/record.h>
 
 #include "monitor_host.h"
 #include "run.h"
@@ -223,6 +224,7 @@ static enum emul find_tpc(struct vcpu *v)
 		       &tpc);
 	if (ret)
 		return run_fetch_failed(v, v->regs.rip, ret);
+	recording_going(v, tpc, POPF_RECORD_DISPATCH);
 	sync_load_kernel(v, tpc);
 	v->irq_shadow = false;
 	return EMUL_DONE;
@@ -457,9 +459,11 @@ static int after_emulation(struct vcpu *v, enum emul e)
 static int between_entries(struct vcpu *v)
 {
 	struct world *w = v->world;
-	bool leave = signal_pending(current) || READ_ONCE(v->request_exit);
+	bool leave;
 	int ret;
 
+	recording_ready(v);
+	leave = signal_pending(current) || READ_ONCE(v->request_exit);
 	if (leave && !exact(v))
 		return 0;
 	ret = host_handle_work();
@@ -501,6 +505,7 @@ static int turn(struct vcpu *v)
 	vector = enter_guest(v);
 	if (vector < 0)
 		return 0;
+	recording_left(v);
 	record_exit(v, vector);
 	e = handle_exit(v, vector);
 	record_gpc(v);

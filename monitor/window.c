@@ -119,9 +119,29 @@ int window_create(struct window *w, gva_t base, u32 tc_size)
 	return ret;
 }
 
+int window_add_record(struct window *w)
+{
+	u32 order = get_order(WINDOW_RECORD_SIZE), off, at;
+
+	if (w->record)
+		return 0;
+	w->record = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO,
+					     order);
+	if (!w->record)
+		return -ENOMEM;
+	for (off = 0; off < WINDOW_RECORD_SIZE; off += PAGE_SIZE) {
+		at = WINDOW_RECORD_OFF + off;
+		w->pt[at / PDE_SPAN][(at % PDE_SPAN) >> PAGE_SHIFT] =
+			__pa(w->record + off) | PTE_USER_RW | PTE_NX_BIT;
+	}
+	return 0;
+}
+
 void window_destroy(struct window *w)
 {
 	u32 i;
+
+	free_pages((unsigned long)w->record, get_order(WINDOW_RECORD_SIZE));
 
 	if (w->map)
 		vunmap(w->map);

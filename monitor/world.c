@@ -22,6 +22,8 @@
 #include <asm/special_insns.h>
 #include <asm/tlbflush.h>
 
+#include <popf/record.h>
+
 #include "monitor_host.h"
 
 #define DESC_CODE64_DPL0 0x00af9b000000ffffull
@@ -186,7 +188,10 @@ static int world_create_bt(struct vcpu *v)
 	};
 
 	v->bt = bt_create(&cfg, &code_bt_ops, v);
-	return v->bt ? 0 : -ENOMEM;
+	if (!v->bt)
+		return -ENOMEM;
+	recording_moved(v);
+	return 0;
 }
 
 int world_create(struct vcpu *v)

@@ -48,7 +48,10 @@ struct run {
 	struct console console;
 	struct vcpu vcpu;
 	struct stats stats;
+	struct recorder recorder;
 	struct boot_result boot;
+	int argc;			/* as given, for the recording */
+	char **argv;
 	int signal_fd;
 	pthread_barrier_t start;	/* the vCPU thread and the sandbox */
 	atomic_bool go;			/* false at start: do not run */
@@ -83,6 +86,7 @@ static void run_tx(void *opaque, uint8_t ch)
 	struct run *r = opaque;
 
 	console_tx(&r->console, ch);
+	recorder_console(&r->recorder, (char)ch);
 }
 
 static void run_rx_room(void *opaque)
@@ -104,6 +108,7 @@ static void run_after_exit(void *opaque)
 	struct run *r = opaque;
 
 	console_throttle(&r->console);
+	recorder_between_runs(&r->recorder);
 }
 
 /* --- the vCPU thread ----------------------------------------------------- */
@@ -126,8 +131,10 @@ static void *vcpu_thread(void *opaque)
 	pthread_barrier_wait(&r->start);
 	/* the main thread enters the sandbox between the two waits */
 	pthread_barrier_wait(&r->start);
-	if (atomic_load(&r->go))
+	if (atomic_load(&r->go)) {
+		recorder_between_runs(&r->recorder);
 		vcpu_loop(&r->vcpu);
+	}
 	return NULL;
 }
 
@@ -302,6 +309,21 @@ static int setup_vm(struct run *r, struct error *err)
 	return 0;
 }
 
+static int setup_recorder(struct run *r, struct error *err)
+{
+	const struct record_facts facts = {
+		.kernel = r->opt.kernel,
+		.tsc_khz = kvm_tsc_khz(&r->kvm_vcpu),
+		.argc = r->argc,
+		.argv = r->argv,
+	};
+
+	if (!r->opt.record.out)
+		return 0;
+	return recorder_init(&r->recorder, &r->opt.record, r->kvm_vcpu.fd,
+			     &facts, err);
+}
+
 static int setup_machine(struct run *r, struct error *err)
 {
 	const struct machine_host host = {
@@ -422,7 +444,8 @@ static int run_all(struct run *r, struct error *err)
 
 	if (setup_signals(r, err) < 0 || setup_memory(r, err) < 0 ||
 	    setup_stats(r, err) < 0 || setup_vm(r, err) < 0 ||
-	    setup_machine(r, err) < 0 || run_guest(r, err) < 0)
+	    setup_machine(r, err) < 0 || setup_recorder(r, err) < 0 ||
+	    run_guest(r, err) < 0)
 		return err->code;
 	res.end_ns = monotonic_ns();
 	conclude(r, &res);
@@ -432,6 +455,9 @@ static int run_all(struct run *r, struct error *err)
 			fprintf(stderr, "popf: cannot write the statistics to '%s': %s\n",
 				r->opt.stats, strerror(-e));
 	}
+	if (recorder_finish(&r->recorder, err) < 0 &&
+	    res.exit_code == POPF_EXIT_OK)
+		return err->code;
 	return res.exit_code;
 }
 
@@ -453,6 +479,8 @@ int cmd_run(int argc, char **argv)
 		fputs(options_run_help, stdout);
 		return POPF_EXIT_OK;
 	}
+	r.argc = argc;
+	r.argv = argv;
 	r.stats.begin_ns = monotonic_ns();
 	term_crash_handlers();
 	status = run_all(&r, &err);

@@ -3,6 +3,7 @@
 #ifndef POPF_USERLAND_COMMANDS_H
 #define POPF_USERLAND_COMMANDS_H
 
+int cmd_record(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

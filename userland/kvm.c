@@ -463,6 +463,13 @@ const struct vcpu_ops kvm_vcpu_ops = {
 	.get_sregs = kvm_get_sregs,
 };
 
+unsigned int kvm_tsc_khz(const struct kvm_vcpu *vcpu)
+{
+	int r = xioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+
+	return r < 0 ? 0 : r;
+}
+
 int kvm_stats_fd(int fd)
 {
 	int r = xioctl(fd, KVM_GET_STATS_FD, NULL);

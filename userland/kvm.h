@@ -74,6 +74,9 @@ void kvm_vcpu_destroy(struct kvm_vcpu *vcpu);
 int kvm_vcpu_setup(struct kvm_vm *vm, struct kvm_vcpu *vcpu, unsigned int id,
 		   const struct kvm_boot_state *boot, struct error *err);
 
+/* The guest's TSC rate, 0 when unknown. */
+unsigned int kvm_tsc_khz(const struct kvm_vcpu *vcpu);
+
 /* A file descriptor for statistics, or -1 when there are none. */
 int kvm_stats_fd(int fd);
 

@@ -20,6 +20,7 @@ static const char help_text[] =
 "Runs virtual machines on hosts without hardware virtualization.\n"
 "\n"
 "  run        start a guest\n"
+"  record     start a guest and record what is translated and executed\n"
 "  doctor     say whether this host can run popf, and what to do otherwise\n"
 "  version    print the version\n"
 "  help       this text\n"
@@ -47,6 +48,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", cmd_run },
+	{ "record", cmd_record },
 	{ "doctor", cmd_doctor },
 	{ "version", cmd_version },
 	{ "--version", cmd_version },

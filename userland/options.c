@@ -28,6 +28,7 @@ const char options_run_help[] =
 "  --console stdio    where the serial port goes; only stdio so far\n"
 "  --device PATH      the module's device (default: $POPF_DEVICE or /dev/popf)\n"
 "  --stats FILE       write statistics to FILE at exit, as JSON\n"
+"  --record FILE      record what is translated and executed: see popf record\n"
 "  --no-sandbox       do not restrict the system calls of this process\n"
 "  -v, --verbose      say what is being done\n"
 "  -h, --help         this text\n"
@@ -38,7 +39,9 @@ const char options_run_help[] =
 
 enum {
 	OPT_KERNEL = 256, OPT_INITRD, OPT_CMDLINE, OPT_MEMORY, OPT_CPUS,
-	OPT_DEVICE, OPT_STATS, OPT_CONSOLE, OPT_NO_SANDBOX,
+	OPT_DEVICE, OPT_STATS, OPT_CONSOLE, OPT_NO_SANDBOX, OPT_RECORD,
+	OPT_RECORD_FROM, OPT_RECORD_UNTIL, OPT_RECORD_NOTE, OPT_RECORD_WINDOW,
+	OPT_RECORD_BURST, OPT_RECORD_GAP,
 };
 
 static const struct option long_options[] = {
@@ -50,6 +53,13 @@ static const struct option long_options[] = {
 	{ "device", required_argument, NULL, OPT_DEVICE },
 	{ "stats", required_argument, NULL, OPT_STATS },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "record", required_argument, NULL, OPT_RECORD },
+	{ "record-from", required_argument, NULL, OPT_RECORD_FROM },
+	{ "record-until", required_argument, NULL, OPT_RECORD_UNTIL },
+	{ "record-note", required_argument, NULL, OPT_RECORD_NOTE },
+	{ "record-window", required_argument, NULL, OPT_RECORD_WINDOW },
+	{ "record-burst", required_argument, NULL, OPT_RECORD_BURST },
+	{ "record-gap", required_argument, NULL, OPT_RECORD_GAP },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
@@ -137,6 +147,64 @@ static int parse_cpus(const char *arg, unsigned int *cpus, struct error *err)
 	return 0;
 }
 
+/* A number of entries: plain, or with k, m or g for powers of 1000. */
+static int parse_entries(const char *arg, uint64_t *out, struct error *err)
+{
+	static const char units[] = "kmg";
+	unsigned long long val;
+	const char *unit;
+	char *end;
+
+	errno = 0;
+	val = strtoull(arg, &end, 10);
+	for (unit = units; *end && *unit && (*end | 0x20) != *unit; unit++)
+		;
+	if (*arg < '0' || *arg > '9' || errno || val > 1ULL << 40 ||
+	    (*end && (!*unit || end[1])))
+		return error_caller(err, "'%s' is not a number of entries: write it as 200000 or 2m",
+				    arg);
+	*out = val;
+	if (*end) {
+		do {
+			*out *= 1000;
+		} while (unit-- > units);
+	}
+	return 0;
+}
+
+static int parse_text(const char *arg, const char **out, struct error *err)
+{
+	if (!*arg || strlen(arg) > RECORD_TEXT_MAX)
+		return error_caller(err, "'%s' cannot be looked for in the guest's output: give 1 to %d characters",
+				    arg, RECORD_TEXT_MAX);
+	*out = arg;
+	return 0;
+}
+
+static int parse_record(struct record_options *rec, int c, const char *arg,
+			struct error *err)
+{
+	switch (c) {
+	case OPT_RECORD:
+		rec->out = arg;
+		break;
+	case OPT_RECORD_NOTE:
+		rec->note = arg;
+		break;
+	case OPT_RECORD_FROM:
+		return parse_text(arg, &rec->from, err);
+	case OPT_RECORD_UNTIL:
+		return parse_text(arg, &rec->until, err);
+	case OPT_RECORD_WINDOW:
+		return parse_entries(arg, &rec->window, err);
+	case OPT_RECORD_BURST:
+		return parse_entries(arg, &rec->burst, err);
+	case OPT_RECORD_GAP:
+		return parse_entries(arg, &rec->gap, err);
+	}
+	return 0;
+}
+
 static int parse_one(struct run_options *opt, int c, const char *arg,
 		     struct error *err)
 {
@@ -168,6 +236,14 @@ static int parse_one(struct run_options *opt, int c, const char *arg,
 	case OPT_NO_SANDBOX:
 		opt->sandbox = false;
 		break;
+	case OPT_RECORD:
+	case OPT_RECORD_FROM:
+	case OPT_RECORD_UNTIL:
+	case OPT_RECORD_NOTE:
+	case OPT_RECORD_WINDOW:
+	case OPT_RECORD_BURST:
+	case OPT_RECORD_GAP:
+		return parse_record(&opt->record, c, arg, err);
 	case 'v':
 		opt->verbose = true;
 		break;
@@ -207,6 +283,8 @@ int options_parse(struct run_options *opt, int argc, char **argv,
 		.memory = DEFAULT_MEMORY,
 		.cpus = 1,
 		.sandbox = true,
+		.record = { .window = RECORD_WINDOW, .burst = RECORD_BURST,
+			    .gap = RECORD_GAP },
 	};
 	optind = 0;
 	opterr = 0;
@@ -221,6 +299,8 @@ int options_parse(struct run_options *opt, int argc, char **argv,
 	if (optind < argc)
 		return error_caller(err, "'%s' is not an option: see 'popf run --help'",
 				    argv[optind]);
+	if (!opt->record.burst)
+		return error_caller(err, "--record-burst must be at least 1");
 	if (!opt->kernel)
 		return error_caller(err, "no kernel given: add --kernel FILE (a bzImage or ELF vmlinux)");
 	return 0;

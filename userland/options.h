@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "guest-mem.h"
+#include "record.h"
 
 #define DEFAULT_MEMORY	(512ULL << 20)
 
@@ -22,6 +23,7 @@ struct run_options {
 	uint64_t memory;	/* bytes */
 	enum guest_pages pages;
 	unsigned int cpus;
+	struct record_options record;
 	bool sandbox;
 	bool verbose;
 	bool help;

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <popf.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,14 +26,15 @@ static const int plain_calls[] = {
 	SCMP_SYS(rt_sigaction), SCMP_SYS(tgkill), SCMP_SYS(getpid),
 	SCMP_SYS(gettid), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(getrusage), SCMP_SYS(munmap), SCMP_SYS(madvise),
-	SCMP_SYS(brk), SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
+	SCMP_SYS(brk), SCMP_SYS(mremap), SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
 	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(rseq),
 	SCMP_SYS(set_robust_list), SCMP_SYS(ftruncate),
 };
 
 static const unsigned int ioctls[] = {
 	KVM_RUN, KVM_INTERRUPT, KVM_SIGNAL_MSI, KVM_SET_GSI_ROUTING,
-	KVM_GET_REGS, KVM_GET_SREGS, TCGETS, TCSETS,
+	KVM_GET_REGS, KVM_GET_SREGS, TCGETS, TCSETS, POPF_RECORD_START,
+	POPF_RECORD_STOP,
 };
 
 static int allow_plain(scmp_filter_ctx ctx)

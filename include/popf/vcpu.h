@@ -211,6 +211,7 @@ struct vcpu {
 	u8 *bounce_data; /* host mapping of WINDOW_BOUNCE_DATA */
 	struct world *world; /* world switch state, monitor/world.c */
 	void *fpu; /* struct fpu_guest * in the module */
+	struct recording *recording; /* NULL: nobody records, see record.h */
 	struct vcpu_stats stats;
 };
 
