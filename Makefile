@@ -252,6 +252,7 @@ run: guest $(if $(filter tcg,$(ENGINE)),,lab-needs)
 	$(quiet)+scripts/run-guest
 
 export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS OPS BENCH_SCALE BENCH_TIME BENCH_TCG
+export TC_STREAMS TC_LIMIT TC_RECORD TC_GUEST
 export LAB_KERNEL
 
 bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs $(bench-needs))

@@ -142,9 +142,9 @@ int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
 	struct tu *to;
 	u32 off;
 
+	bt->stats.lookups++;
 	if (!find_target(bt, exit->target, exit->mode, &to, &off))
 		return enter_new(bt, exit->target, exit->mode, false, tpc);
-	bt->stats.lookups++;
 	bt->stats.lookup_hits++;
 	x = link_resolve(bt, exit);
 	if (x) {

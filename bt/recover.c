@@ -108,7 +108,7 @@ static bool rec_at(const struct tu *tu, u32 off, struct bt_rec *out)
 
 int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out)
 {
-	struct bt_rec r;
+	struct bt_rec r = { 0 };
 	struct tu *tu;
 	u32 off;
 

@@ -40,6 +40,9 @@
 static int tc_mib = 16;
 module_param(tc_mib, int, 0444);
 MODULE_PARM_DESC(tc_mib, "Translation cache size in MiB, 1 to 128");
+static int tc_evict = BT_EVICT_FIFO;
+module_param(tc_evict, int, 0444);
+MODULE_PARM_DESC(tc_evict, "What goes when it is full: 0 FIFO, 1 everything, 2 clock, 3 generational");
 
 static void idt_set(struct world *w, u32 vector, u64 handler, u8 ist, u8 dpl)
 {
@@ -184,6 +187,7 @@ static int world_create_bt(struct vcpu *v)
 		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
 		.tc = window_at(&w->window, WINDOW_TC_OFF),
 		.has_fsgsbase = w->data->fsgsbase,
+		.evict = clamp(tc_evict, 0, BT_EVICT_COUNT - 1),
 		.user_return = true,
 	};
 
