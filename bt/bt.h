@@ -2,11 +2,11 @@
 /*
  * The translator's private structures. The contract is include/popf/bt.h.
  *
- * Words: a TU is a struct tu, one basic block of at most BT_TU_INSNS guest
- * instructions inside one guest page (a TU of exactly one instruction may cross
- * into the next). Offsets ("off") are bytes into the TC. A *site* is the place
- * of a direct branch that can be patched; a *pad* is the verified landing place
- * of indirect branches to one gpc.
+ * Words: a TU is a struct tu, a run of at most BT_TU_INSNS guest instructions,
+ * straightened across direct jmps, inside one guest page (a TU of exactly one
+ * instruction may cross into the next). Offsets ("off") are bytes into the TC. A
+ * *site* is the place of a direct branch that can be patched; a *pad* is the
+ * verified landing place of indirect branches to one gpc.
  *
  * Parts, in reading order: decode.c and classify.c (what is this instruction),
  * emit.[ch] (bytes), translate*.c (rewriting), record.c (which tpc means what),
@@ -40,6 +40,7 @@
 #define BT_UNITS_MIN 4
 #define BT_UNITS_MAX 64
 #define BT_UNIT_SIZE_MIN 16384u
+#define BT_REPEAT 16u /* instructions that a TU repeats, see note_repeat() */
 #define BT_INSN_MAX 15
 /* TUs translated on top of the one asked for, at most. */
 #define BT_AHEAD 8u
@@ -172,7 +173,7 @@ struct tu {
 	u32 off; /* of its first byte */
 	u32 pad; /* TC offset of its pad, 0: none */
 	u16 len; /* host bytes */
-	u16 glen; /* guest bytes */
+	u16 glen, back; /* its guest code is in [gpc - back, gpc + glen) */
 	u16 rec_len;
 	u8 entry; /* of the guest code's start, relative to off */
 	u8 nexit;
@@ -238,19 +239,23 @@ struct bt_ahead {
 struct bt_trans {
 	gva_t gpc; /* of the TU */
 	gva_t cur; /* next instruction */
+	gva_t base; /* of what is in buf */
+	gva_t low, high; /* the code so far is in [low, high) */
 	u32 mode;
 	u32 off; /* TC offset of the TU */
 	u8 *code; /* where it is put together: bt->code */
 	u32 n; /* bytes emitted */
 	u32 nrec, nexit, packed;
-	u32 ninsn;
+	u32 ninsn, guest_bytes;
+	u32 first_run; /* records before the first straightened jmp; 0: all */
+	u32 repeat; /* instructions to go that are translated elsewhere too */
 	bool overflow; /* sticky */
 	bool fail; /* something cannot be encoded: our bug */
 	bool shadow; /* the previous instruction was STI */
 	bool done;
 	bool ahead; /* nobody has asked for it: give up rather than fault */
 	gfn_t gfn[2];
-	u32 fetched; /* bytes in buf, from gpc on */
+	u32 fetched; /* bytes in buf, from base on */
 	u32 limit; /* bytes up to the end of the first page, at most buf */
 	u32 entry; /* offset of the guest code's start, behind a pad */
 	u8 buf[512];
@@ -363,6 +368,7 @@ void emit_ud(struct bt *bt);
 void emit_spill(struct bt *bt, u32 reg);
 void emit_unspill(struct bt *bt, u32 reg);
 void emit_irq_check(struct bt *bt, gva_t next);
+bool straighten(struct bt *bt, gva_t target);
 gva_t rip_ea(const struct bt *bt);
 u32 rip_disp(const struct bt *bt, u32 len, gva_t ea);
 bool rip_far(const struct bt *bt, u32 len, gva_t ea);
@@ -457,6 +463,7 @@ void link_in_buffer(struct bt *bt);
 void link_adopt(struct bt *bt, struct tu *tu);
 void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off);
 bool is_waiting(struct bt *bt, const struct tu_exit *x);
+u32 find_in_buffer(const struct bt *bt, gva_t gpc);
 
 /* ibl.c */
 void ibl_init(struct bt *bt);

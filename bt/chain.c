@@ -127,15 +127,15 @@ void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off)
 }
 
 /* Where instruction gpc starts in the TU under way, as a TC offset; 0: nowhere. */
-static u32 find_in_buffer(const struct bt *bt, gva_t gpc)
+u32 find_in_buffer(const struct bt *bt, gva_t gpc)
 {
-	u64 goff = gpc - bt->t.gpc;
+	s64 goff = (s64)(gpc - bt->t.gpc);
 	u32 i;
 
-	if (goff >= bt->t.cur - bt->t.gpc || (goff && bt->recorder))
+	if (gpc - bt->t.low >= bt->t.high - bt->t.low || (goff && bt->recorder))
 		return 0;
 	for (i = 0; i < bt->t.nrec; i++) {
-		if (bt->rec[i].flags == REC_BOUNDARY && (u64)bt->rec[i].goff == goff)
+		if (bt->rec[i].flags == REC_BOUNDARY && bt->rec[i].goff == goff)
 			return bt->t.off + bt->rec[i].toff;
 	}
 	return 0;

@@ -28,11 +28,11 @@ static int fetch_more(struct bt *bt, u32 pos)
 	if (t->fetched >= t->limit || t->fetched - pos >= BT_INSN_MAX)
 		return 0;
 	len = min(t->limit - t->fetched, FETCH_STEP);
-	ret = bt->ops->fetch(bt->opaque, t->gpc + t->fetched,
+	ret = bt->ops->fetch(bt->opaque, t->base + t->fetched,
 			     t->buf + t->fetched, len, &gfn);
 	if (ret)
 		return ret;
-	if (t->fetched && gfn != t->gfn[0])
+	if (t->gfn[0] != GFN_NONE && gfn != t->gfn[0])
 		return -EAGAIN;
 	t->gfn[0] = gfn;
 	t->fetched += len;
@@ -46,7 +46,7 @@ static int fetch_second(struct bt *bt)
 	u32 len = BT_INSN_MAX - t->fetched;
 	int ret;
 
-	ret = bt->ops->fetch(bt->opaque, t->gpc + t->fetched,
+	ret = bt->ops->fetch(bt->opaque, t->base + t->fetched,
 			     t->buf + t->fetched, len, &t->gfn[1]);
 	if (ret)
 		return ret;
@@ -61,7 +61,7 @@ static int fetch_second(struct bt *bt)
 static int next_insn(struct bt *bt)
 {
 	struct bt_trans *t = &bt->t;
-	u32 pos = (u32)(t->cur - t->gpc);
+	u32 pos = (u32)(t->cur - t->base);
 	enum decode_result r;
 	int ret;
 
@@ -69,11 +69,11 @@ static int next_insn(struct bt *bt)
 		return 1;
 	ret = fetch_more(bt, pos);
 	if (ret)
-		return pos ? 1 : ret;
+		return t->ninsn ? 1 : ret;
 	r = decode_insn(bt, t->buf + pos, t->fetched - pos, t->cur);
 	if (r != DECODE_CROSS)
 		return 0;
-	if (pos)
+	if (t->ninsn)
 		return 1;
 	if (t->ahead)
 		return -EAGAIN;
@@ -460,6 +460,9 @@ static void translate_one(struct bt *bt)
 	t->shadow = false;
 	t->cur += bt->insn.len;
 	t->ninsn++;
+	t->guest_bytes += bt->insn.len;
+	t->low = min(t->low, bt->insn.gpc);
+	t->high = max(t->high, t->cur);
 	/*
 	 * The check belongs behind the instruction after STI; a branch has no
 	 * behind in this TU. Callouts (HLT above all) see the shadow instead.
@@ -479,25 +482,34 @@ static void translate_one(struct bt *bt)
 
 static bool tu_full(const struct bt_trans *t)
 {
-	if (t->cur - t->gpc > t->limit)
+	if (t->gfn[1] != GFN_NONE)
 		return true; /* crossed into the second page */
 	return t->ninsn >= BT_TU_INSNS || t->n >= BT_TU_STOP ||
 	       t->nrec >= BT_TU_RECS_STOP || t->nexit >= BT_TU_EXITS_STOP;
 }
 
+/* The next instruction is at gpc, on the TU's page. */
+static void trans_seek(struct bt_trans *t, gva_t gpc)
+{
+	u32 room = (u32)(POPF_PAGE_SIZE - (gpc & (POPF_PAGE_SIZE - 1)));
+
+	t->cur = t->base = gpc;
+	t->fetched = 0;
+	t->limit = min(room, (u32)sizeof(t->buf) - BT_INSN_MAX);
+}
+
 static void trans_init(struct bt *bt, gva_t gpc, u32 mode, u32 off)
 {
 	struct bt_trans *t = &bt->t;
-	u32 room = (u32)(POPF_PAGE_SIZE - (gpc & (POPF_PAGE_SIZE - 1)));
 	bool ahead = t->ahead;
 
 	memset(t, 0, offsetof(struct bt_trans, buf));
 	t->ahead = ahead;
-	t->gpc = t->cur = gpc;
+	t->gpc = t->low = t->high = gpc;
 	t->mode = mode;
 	t->off = off;
 	t->code = (u8 *)bt->code;
-	t->limit = min(room, (u32)sizeof(t->buf) - BT_INSN_MAX);
+	trans_seek(t, gpc);
 	t->gfn[0] = t->gfn[1] = GFN_NONE;
 }
 
@@ -516,13 +528,38 @@ static void emit_end(struct bt *bt)
 	t->done = true;
 }
 
-/* Behind a jcc, a TU does not repeat what is translated already. */
-static bool is_known(struct bt *bt, gva_t gpc)
+/*
+ * The TU goes on at gpc, behind a jcc or at the target of a jmp. What is
+ * translated already it repeats only for a little while: enough to close a
+ * short loop or to come to its end without one more jump.
+ */
+static void note_repeat(struct bt *bt, gva_t gpc)
 {
 	struct tu *tu;
 	u32 off;
 
-	return find_target(bt, gpc, bt->t.mode, &tu, &off);
+	if (!bt->t.repeat && find_target(bt, gpc, bt->t.mode, &tu, &off))
+		bt->t.repeat = BT_REPEAT;
+}
+
+/*
+ * A direct jmp to target: have the TU go on there. False: it has to be a jump,
+ * because target is on another page or is in the TU already, or because a
+ * recorded TU is one piece of code.
+ */
+bool straighten(struct bt *bt, gva_t target)
+{
+	struct bt_trans *t = &bt->t;
+
+	if (t->mode & BT_MODE_STEP || t->gfn[1] != GFN_NONE || bt->recorder ||
+	    (target ^ t->gpc) & POPF_PAGE_MASK || tu_full(t) ||
+	    (t->repeat && t->repeat < 3) || find_in_buffer(bt, target))
+		return false;
+	note_repeat(bt, target);
+	if (!t->first_run)
+		t->first_run = t->nrec;
+	trans_seek(t, target);
+	return true;
 }
 
 static int trans_body(struct bt *bt)
@@ -546,8 +583,10 @@ static int trans_body(struct bt *bt)
 		translate_one(bt);
 		if (t->done)
 			return 0;
+		if (bt->insn.cls == CLS_JCC)
+			note_repeat(bt, t->cur);
 		if (t->mode & BT_MODE_STEP || (tu_full(t) && !t->shadow) ||
-		    (bt->insn.cls == CLS_JCC && is_known(bt, t->cur))) {
+		    (t->repeat && !--t->repeat)) {
 			emit_end(bt);
 			return 0;
 		}
@@ -572,7 +611,8 @@ static int trans_finish(struct bt *bt, struct tu **out)
 	tu = cache_alloc_tu(bt, t->off, t->n, t->nexit, t->packed);
 	tu->gpc = t->gpc;
 	tu->mode = (u8)t->mode;
-	tu->glen = (u16)(t->cur - t->gpc);
+	tu->glen = (u16)(t->high - t->gpc);
+	tu->back = (u16)(t->gpc - t->low);
 	tu->entry = (u8)t->entry;
 	tu_insert(bt, tu, cp);
 	if (t->entry) {
@@ -583,7 +623,7 @@ static int trans_finish(struct bt *bt, struct tu **out)
 		recording_tu(bt, tu);
 	bt->stats.tus_translated++;
 	bt->stats.guest_insns += t->ninsn;
-	bt->stats.guest_bytes += tu->glen;
+	bt->stats.guest_bytes += t->guest_bytes;
 	bt->stats.host_bytes += t->n;
 	if (bt->ops->made)
 		bt->ops->made(bt->opaque, t->gpc, t->mode, t->ahead);

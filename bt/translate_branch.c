@@ -174,6 +174,8 @@ static void emit_fetch_target(struct bt *bt)
 void translate_jmp(struct bt *bt)
 {
 	if (bt->insn.opcode != 0xff) {
+		if (straighten(bt, branch_target(bt)))
+			return;
 		emit_goto(bt, branch_target(bt));
 		ahead_add(bt, branch_target(bt), false);
 		bt->t.done = true;
@@ -219,27 +221,22 @@ void translate_call(struct bt *bt)
 	emit_launch(bt, in->gpc);
 }
 
+/* POP commits; until ibl_target has what it popped the state is opaque. */
 void translate_ret(struct bt *bt)
 {
 	const struct bt_insn *in = &bt->insn;
-	u32 adjust = 8;
+	u32 release = in->opcode == 0xc2 ? (u16)in->rel : 0;
 
-	if (in->opcode == 0xc2)
-		adjust += (u16)in->rel;
 	emit_spill(bt, RCX);
 	rec_add(bt, in->gpc, 1u << RCX, 0);
-	/* mov rcx, [rsp] */
-	emit2x(bt, 0x48, 0x8b);
-	emit2x(bt, 0x0c, 0x24);
+	emit1(bt, 0x58 | RCX);
+	rec_add(bt, in->gpc, 1u << RCX, REC_OPAQUE);
 	emit_store64(bt, RCX, VP(bt, ibl_target));
-	/* lea rsp, [rsp + adjust] */
-	emit2x(bt, 0x48, 0x8d);
-	if (adjust < 128) {
-		emit2x(bt, 0x64, 0x24);
-		emit1(bt, (u8)adjust);
-	} else {
+	if (release) {
+		/* lea rsp, [rsp + release] */
+		emit2x(bt, 0x48, 0x8d);
 		emit2x(bt, 0xa4, 0x24);
-		emit4(bt, adjust);
+		emit4(bt, release);
 	}
 	emit_launch(bt, in->gpc);
 }

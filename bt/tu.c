@@ -131,8 +131,8 @@ bool bt_gfn_has_code(const struct bt *bt, gfn_t gfn)
 /* Bytes [*from, *to) of its page number n that the TU covers; *to == 0: none. */
 static void tu_span(const struct tu *tu, u32 n, u32 *from, u32 *to)
 {
-	u32 start = (u32)tu->gpc & (POPF_PAGE_SIZE - 1);
-	u32 end = start + max(tu->glen, (u16)1);
+	u32 at = (u32)tu->gpc & (POPF_PAGE_SIZE - 1);
+	u32 start = at - tu->back, end = at + max(tu->glen, (u16)1);
 
 	if (!n) {
 		*from = start;
@@ -245,7 +245,9 @@ static void note_starts(struct bt *bt, struct tu *tu)
 		if (r->flags != REC_BOUNDARY)
 			continue;
 		at = first + (u32)r->goff;
-		if (at < POPF_PAGE_SIZE)
+		/* find_place() looks in front of what it has been asked for. */
+		if (at < POPF_PAGE_SIZE &&
+		    (!bt->t.first_run || i < bt->t.first_run))
 			tu->cp[0]->starts[at / 64] |= 1ull << (at % 64);
 		if (unlikely(bt->recorder))
 			continue;

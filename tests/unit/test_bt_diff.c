@@ -358,19 +358,28 @@ static bool matches(const struct trace_entry *e, const struct rig_state *st)
 	return same_state(&e->st, st) && e->memory == memory_hash();
 }
 
+/* A direct jmp? Straightened code has no instruction for it. */
+static bool is_jmp(u64 rip)
+{
+	u8 op = rip - rig.code < RIG_CODE_SIZE ? *(u8 *)rip : 0;
+
+	return op == 0xe9 || op == 0xeb;
+}
+
 static bool check_step(struct rig *r, const struct bt_state *bs,
 		       const struct rig_state *st)
 {
-	u32 i;
+	u32 i, last = trace_at + 2;
 
 	(void)r;
 	(void)bs;
 	/* A jmp changes nothing, so it may be over before it was begun. */
-	for (i = trace_at; i < trace_len && i <= trace_at + 2; i++) {
+	for (i = trace_at; i < trace_len && i <= last; i++) {
 		if (matches(&trace[i], st)) {
 			trace_at = i;
 			return true;
 		}
+		last += is_jmp(trace[i].st.rip);
 	}
 	/* See wild_branch(); the end will tell. */
 	if (trace_at + 1 == trace_len && !canonical(st->rip))
