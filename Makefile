@@ -106,9 +106,9 @@ zydis-names  := Decoder DecoderData Encoder EncoderData MetaInfo Mnemonic \
 
 userland: $(if $(userland-src),$(O)/popf)
 
-$(O)/popf: $(userland-obj)
+$(O)/popf: $(userland-obj) $(O)/libzydis.a
 	$(say) LINK $@
-	$(quiet)$(HOSTCC) $(CFLAGS) -o $@ $(userland-obj) -pthread -lseccomp
+	$(quiet)$(HOSTCC) $(CFLAGS) -o $@ $^ -pthread -lseccomp
 
 $(O)/obj/%.o: %.c | $(zydis)
 	$(say) CC $@

@@ -5,6 +5,7 @@
 
 int cmd_record(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_stream(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 #endif

@@ -21,6 +21,7 @@ static const char help_text[] =
 "\n"
 "  run        start a guest\n"
 "  record     start a guest and record what is translated and executed\n"
+"  stream     look at recorded streams, cut and compare them\n"
 "  doctor     say whether this host can run popf, and what to do otherwise\n"
 "  version    print the version\n"
 "  help       this text\n"
@@ -49,6 +50,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_run },
 	{ "record", cmd_record },
+	{ "stream", cmd_stream },
 	{ "doctor", cmd_doctor },
 	{ "version", cmd_version },
 	{ "--version", cmd_version },
