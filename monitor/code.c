@@ -207,26 +207,33 @@ static gva_t slot_gva(u32 slot)
 /* Accessed bit and ignored bits do not change what an entry maps. */
 #define TOP_ENTRY_MASK 0x800ffffffffff01full
 
+/* Translated code of this slot, if another CR3 leads elsewhere there. */
+static void compare_slot(struct vcpu *v, u64 old_cr3, u32 slot)
+{
+	u64 a, b;
+
+	if (top_entry(v, old_cr3, slot, &a) && top_entry(v, v->cr3, slot, &b) &&
+	    !((a ^ b) & TOP_ENTRY_MASK))
+		return;
+	bt_invalidate_gva_range(v->bt, slot_gva(slot),
+				slot_gva(slot) + (1ull << 39) - 1);
+}
+
 void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 {
 	const u64 *slots = bt_top_slots(v->bt);
-	u32 slot;
-	u64 a, b;
+	u64 word;
+	u32 i;
 
 	vcpu_forget_walks(v);
 	code_forget_pages(v);
 	world_watch(v);
 	if (old_cr3 == v->cr3)
 		return;
-	for (slot = 0; slot < 512; slot++) {
-		if (!(slots[slot / 64] >> slot % 64 & 1))
-			continue;
-		if (top_entry(v, old_cr3, slot, &a) &&
-		    top_entry(v, v->cr3, slot, &b) &&
-		    !((a ^ b) & TOP_ENTRY_MASK))
-			continue;
-		bt_invalidate_gva_range(v->bt, slot_gva(slot),
-					slot_gva(slot) + (1ull << 39) - 1);
+	for (i = 0; i < 8; i++) {
+		/* Invalidation clears bits of the word that are done. */
+		for (word = slots[i]; word; word &= word - 1)
+			compare_slot(v, old_cr3, i * 64 + __builtin_ctzll(word));
 	}
 }
 
