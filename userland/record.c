@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -75,12 +76,18 @@ static void put_command(struct stream_writer *w,
 			const struct record_facts *facts)
 {
 	char text[STREAM_VALUE_MAX + 1] = "";
+	const char *arg;
 	size_t n = 0;
 	int i;
 
-	for (i = 0; i < facts->argc && n < sizeof(text); i++)
+	for (i = 0; i < facts->argc && n < sizeof(text); i++) {
+		arg = facts->argv[i];
+		/* Where files lie on this machine is nobody's business. */
+		if (*arg == '/')
+			arg = strrchr(arg, '/') + 1;
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s",
-				      i ? " " : "", facts->argv[i]);
+				      i ? " " : "", arg);
+	}
 	put_meta(w, "command", text);
 }
 
@@ -183,6 +190,8 @@ int recorder_init(struct recorder *r, const struct record_options *opt,
 {
 	struct stream_writer *w;
 
+	/* A heap for each thread would open files of /proc, in the sandbox too. */
+	mallopt(M_ARENA_MAX, 1);
 	r->opt = *opt;
 	r->vcpu_fd = vcpu_fd;
 	r->fd = -1;

@@ -312,29 +312,49 @@ static int get_meta(struct stream_reader *r, struct stream_event *ev)
 	return 0;
 }
 
-/* The code: what an earlier TU has, then what is spelled out. */
-static int get_code(struct stream_reader *r, uint8_t *code, uint32_t len,
-		    uint32_t at)
+/* Code that an earlier TU has: how many bytes of at most len; 0: an error. */
+static uint32_t get_shared(struct stream_reader *r, uint8_t *code, uint32_t len,
+			   uint32_t at)
 {
 	uint64_t back = get_varint(r), off;
 	const struct stream_tu *ref;
-	uint32_t n = 0;
 
-	if (r->error.code || back > r->tu_count)
-		return bad(r, at, "code of a unit that is not there");
-	if (back) {
-		ref = r->tu[r->tu_count - back];
-		off = get_upto(r, ref->len - 1, "code behind a unit's end");
-		n = ref->len - (uint32_t)off;
-		if (n > len)
-			n = len;
-		memcpy(code, ref->code + off, n);
+	if (r->error.code || !back || back > r->tu_count) {
+		bad(r, at, "code of a unit that is not there");
+		return 0;
 	}
-	if (r->error.code || len - n > r->block_len - r->at)
-		return bad(r, at, "code is cut off");
-	memcpy(code + n, r->block + r->at, len - n);
-	r->at += len - n;
-	return 0;
+	ref = r->tu[r->tu_count - back];
+	off = get_upto(r, ref->len - 1, "code behind a unit's end");
+	if (r->error.code)
+		return 0;
+	if (len > ref->len - off)
+		len = ref->len - (uint32_t)off;
+	memcpy(code, ref->code + off, len);
+	return len;
+}
+
+/* By turns what is spelled out and what an earlier TU has. */
+static int get_code(struct stream_reader *r, uint8_t *code, uint32_t len,
+		    uint32_t at)
+{
+	uint32_t done = 0, n;
+
+	for (;;) {
+		n = (uint32_t)get_upto(r, len - done, "more code than there is");
+		if (r->error.code || n > r->block_len - r->at)
+			return bad(r, at, "code is cut off");
+		memcpy(code + done, r->block + r->at, n);
+		r->at += n;
+		done += n;
+		if (done == len)
+			return 0;
+		n = get_shared(r, code + done, len - done, at);
+		if (!n)
+			return -1;
+		done += n;
+		if (done == len)
+			return 0;
+	}
 }
 
 static int room_for_tu(struct stream_reader *r)

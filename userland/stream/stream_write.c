@@ -10,14 +10,20 @@
 #include <string.h>
 
 #define RUN_MAX (1u << 16)
-/* TUs looked at for code that the new one has too. */
-#define REF_TRIES 48u
-#define PAGE_BUCKETS 4096u
+/* Bytes of code from which on it pays to refer to an earlier TU. */
+#define SHARED_MIN 5u
+#define PAGE_BUCKETS 1024u
 
 struct kept_tu {
 	struct stream_tu tu;
-	struct kept_tu *page_next; /* of the same bucket, newest first */
 	uint8_t code[];
+};
+
+/* For each byte of a page of code: the latest TU that has it. */
+struct page {
+	uint64_t number;
+	struct page *next;
+	uint32_t owner[STREAM_PAGE]; /* its number + 1; 0: none */
 };
 
 struct stream_writer {
@@ -35,7 +41,7 @@ struct stream_writer {
 
 	struct kept_tu **tu;
 	uint32_t tu_count, tu_room;
-	struct kept_tu *page[PAGE_BUCKETS];
+	struct page *page[PAGE_BUCKETS];
 	uint64_t gva, shift;
 	uint64_t clock;
 	struct stream_totals totals;
@@ -97,10 +103,17 @@ struct stream_writer *stream_writer_create(const struct stream_sink *sink)
 
 void stream_writer_destroy(struct stream_writer *w)
 {
+	struct page *page;
 	uint32_t i;
 
 	if (!w)
 		return;
+	for (i = 0; i < PAGE_BUCKETS; i++) {
+		while ((page = w->page[i])) {
+			w->page[i] = page->next;
+			free(page);
+		}
+	}
 	for (i = 0; i < w->tu_count; i++)
 		free(w->tu[i]);
 	free(w->tu);
@@ -122,7 +135,7 @@ uint32_t stream_writer_tu_count(const struct stream_writer *w)
 /* --- numbers ----------------------------------------------------------------- */
 
 /* A block has room for the largest event beyond BLOCK_FULL. */
-_Static_assert(BLOCK_FULL + STREAM_TU_MAX + STREAM_KEY_MAX + STREAM_VALUE_MAX +
+_Static_assert(BLOCK_FULL + 3 * STREAM_TU_MAX + STREAM_KEY_MAX + STREAM_VALUE_MAX +
 		       8 * VARINT_MAX <= BLOCK_MAX,
 	       "an event always fits");
 
@@ -197,50 +210,93 @@ static int put_meta(struct stream_writer *w, const struct stream_event *ev)
 	return 0;
 }
 
-static struct kept_tu **page_slot(struct stream_writer *w, uint64_t gva)
+static struct page *find_page(const struct stream_writer *w, uint64_t gva)
 {
-	return &w->page[gva / STREAM_PAGE % PAGE_BUCKETS];
+	uint64_t number = gva / STREAM_PAGE;
+	struct page *p = w->page[number % PAGE_BUCKETS];
+
+	while (p && p->number != number)
+		p = p->next;
+	return p;
 }
 
-/* How many bytes of tu's code the older TU old has, from *off on. */
-static uint32_t shared(const struct kept_tu *old, const struct stream_tu *tu,
-		       uint32_t *off)
+/* How many bytes of code at gva an earlier TU has; which, and where in it. */
+static uint32_t find_shared(const struct stream_writer *w, uint64_t gva,
+			    const uint8_t *code, uint32_t len, uint32_t *back,
+			    uint32_t *off)
 {
-	uint32_t n;
+	const struct page *p = find_page(w, gva);
+	const struct stream_tu *old;
+	uint32_t n = 0, id;
 
-	if (tu->gva - old->tu.gva >= old->tu.len)
+	id = p ? p->owner[gva % STREAM_PAGE] : 0;
+	if (!id)
 		return 0;
-	*off = (uint32_t)(tu->gva - old->tu.gva);
-	n = old->tu.len - *off;
-	if (n > tu->len)
-		n = tu->len;
-	return memcmp(old->code + *off, tu->code, n) ? 0 : n;
+	old = &w->tu[id - 1]->tu;
+	*back = w->tu_count - (id - 1);
+	*off = (uint32_t)(gva - old->gva);
+	if (len > old->len - *off)
+		len = old->len - *off;
+	while (n < len && code[n] == old->code[*off + n])
+		n++;
+	/* As far as the older one goes, or it cannot be said. */
+	return n == len ? n : 0;
 }
 
 static void put_code(struct stream_writer *w, const struct stream_tu *tu)
 {
-	struct kept_tu *k = *page_slot(w, tu->gva), *best = NULL;
-	uint32_t n, most = 0, off, best_off = 0, tries = 0;
+	uint32_t at = 0, plain = 0, back, off, n;
 
-	for (; k && tries < REF_TRIES && most < tu->len; k = k->page_next) {
-		n = shared(k, tu, &off);
-		tries++;
-		if (n > most) {
-			most = n;
-			best = k;
-			best_off = off;
+	while (at < tu->len) {
+		n = find_shared(w, tu->gva + at, tu->code + at, tu->len - at,
+				&back, &off);
+		if (n < SHARED_MIN) {
+			at++;
+			continue;
 		}
+		put_varint(w, at - plain);
+		put_bytes(w, tu->code + plain, at - plain);
+		put_varint(w, back);
+		put_varint(w, off);
+		at += n;
+		plain = at;
 	}
-	put_varint(w, best ? w->tu_count - best->tu.id : 0);
-	if (best)
-		put_varint(w, best_off);
-	put_bytes(w, tu->code + most, tu->len - most);
+	if (plain == tu->len)
+		return;
+	put_varint(w, at - plain);
+	put_bytes(w, tu->code + plain, at - plain);
+}
+
+/* The TU has these bytes: 0 or -1. */
+static int own_bytes(struct stream_writer *w, uint64_t gva, uint32_t len)
+{
+	struct page **head, *p;
+	uint32_t i, n;
+
+	for (; len; gva += n, len -= n) {
+		head = &w->page[gva / STREAM_PAGE % PAGE_BUCKETS];
+		p = find_page(w, gva);
+		if (!p) {
+			p = calloc(1, sizeof(*p));
+			if (!p)
+				return fail(w, STREAM_NOMEM, "not enough memory");
+			p->number = gva / STREAM_PAGE;
+			p->next = *head;
+			*head = p;
+		}
+		n = STREAM_PAGE - gva % STREAM_PAGE;
+		if (n > len)
+			n = len;
+		for (i = 0; i < n; i++)
+			p->owner[gva % STREAM_PAGE + i] = w->tu_count;
+	}
+	return 0;
 }
 
 static int keep_tu(struct stream_writer *w, const struct stream_tu *tu)
 {
 	uint32_t room = w->tu_room ? w->tu_room * 2 : 256;
-	struct kept_tu *k, **slot = page_slot(w, tu->gva);
+	struct kept_tu *k;
 	void *p;
 
 	if (w->tu_count == w->tu_room) {
@@ -257,10 +313,8 @@ static int keep_tu(struct stream_writer *w, const struct stream_tu *tu)
 	k->tu.id = w->tu_count;
 	k->tu.code = k->code;
 	memcpy(k->code, tu->code, tu->len);
-	k->page_next = *slot;
-	*slot = k;
 	w->tu[w->tu_count++] = k;
-	return 0;
+	return own_bytes(w, tu->gva, tu->len);
 }
 
 static int put_tu(struct stream_writer *w, const struct stream_event *ev)
