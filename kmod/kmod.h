@@ -88,7 +88,8 @@ struct popf_kvm {
 
 	/* notifier.c */
 	struct mmu_interval_notifier mn;
-	bool mn_registered;
+	struct mmu_notifier young;
+	bool mn_registered, young_registered;
 
 	/* irq.c, under lock */
 	struct popf_route *routes;
@@ -162,13 +163,17 @@ void popf_slots_fini(struct popf_kvm *kvm);
 long popf_set_memory_region(struct popf_kvm *kvm,
 			    const struct kvm_userspace_memory_region *r);
 long popf_get_dirty_log(struct popf_kvm *kvm, struct kvm_dirty_log *log);
+/* Is any of [start, end) of host memory in a slot? Never sleeps. */
+bool popf_slots_have_hva(struct popf_kvm *kvm, hva_t start, hva_t end);
+/* Zap everything that it backs; contents: what is there now will be gone. */
+void popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
+			  bool contents);
+
 /*
- * Zap everything that [start, end) of host memory backs; contents: what is there
- * will not be there any more. may_sleep false: only find out; false when there is
- * something to zap.
+ * Has the guest used what [start, end) backs since that was last cleared? Never
+ * sleeps.
  */
-bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
-			  bool contents, bool may_sleep);
+bool popf_slots_age_hva(struct popf_kvm *kvm, hva_t start, hva_t end, bool clear);
 
 /* notifier.c */
 int popf_notifier_init(struct popf_kvm *kvm);

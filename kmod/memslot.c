@@ -385,24 +385,15 @@ long popf_get_dirty_log(struct popf_kvm *kvm, struct kvm_dirty_log *log)
 
 /* --- for the mmu notifier --- */
 
-/* The frames that the range [first, last) of a slot's memory backs. */
-static void slot_unmap(struct popf_kvm *kvm, const struct popf_slot *s,
-		       hva_t first, hva_t last, bool contents)
-{
-	gfn_t gfn = s->base + ((first - s->hva) >> PAGE_SHIFT);
-	gfn_t end = s->base + ((last - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT);
+/* What is done with frames; arg is the caller's. */
+typedef bool (*hva_fn)(struct shadow *s, gfn_t first, gfn_t count, bool arg);
 
-	if (contents)
-		shadow_zap_gfns(kvm->vm.shadow, gfn, end - gfn);
-	else
-		shadow_unmap_gfns(kvm->vm.shadow, gfn, end - gfn);
-}
-
-bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
-			  bool contents, bool may_sleep)
+/* Call fn for the frames that [start, end) backs; is it ever true? */
+static bool for_each_hva(struct popf_kvm *kvm, hva_t start, hva_t end, hva_fn fn,
+			 bool arg)
 {
 	struct popf_slots *slots;
-	bool done = true;
+	bool any = false;
 	int idx;
 	u32 i;
 
@@ -412,17 +403,46 @@ bool popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
 		struct popf_slot *s = &slots->slot[i];
 		hva_t first = max(start, s->hva);
 		hva_t last = min(end, s->hva + (s->npages << PAGE_SHIFT));
+		gfn_t gfn, gfn_end;
 
 		if (first >= last)
 			continue;
-		if (!may_sleep) {
-			done = false;
-			break;
-		}
-		slot_unmap(kvm, s, first, last, contents);
+		gfn = s->base + ((first - s->hva) >> PAGE_SHIFT);
+		gfn_end = s->base + ((last - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT);
+		any |= fn(kvm->vm.shadow, gfn, gfn_end - gfn, arg);
 	}
 	srcu_read_unlock(&kvm->slots_srcu, idx);
-	return done;
+	return any;
+}
+
+static bool find_frames(struct shadow *s, gfn_t first, gfn_t count, bool arg)
+{
+	return true;
+}
+
+static bool unmap_frames(struct shadow *s, gfn_t first, gfn_t count, bool contents)
+{
+	if (contents)
+		shadow_zap_gfns(s, first, count);
+	else
+		shadow_unmap_gfns(s, first, count);
+	return true;
+}
+
+bool popf_slots_have_hva(struct popf_kvm *kvm, hva_t start, hva_t end)
+{
+	return for_each_hva(kvm, start, end, find_frames, false);
+}
+
+void popf_slots_unmap_hva(struct popf_kvm *kvm, hva_t start, hva_t end,
+			  bool contents)
+{
+	for_each_hva(kvm, start, end, unmap_frames, contents);
+}
+
+bool popf_slots_age_hva(struct popf_kvm *kvm, hva_t start, hva_t end, bool clear)
+{
+	return for_each_hva(kvm, start, end, shadow_age_gfns, clear);
 }
 
 /* --- gmem.h --- */

@@ -52,6 +52,8 @@ struct stats_item {
 static const struct stats_item vm_items[] = {
 	VM(remote_tlb_flush, COUNT),
 	VM(mmu_notifier_calls, COUNT),
+	VM(ages, COUNT),
+	VM(ages_used, COUNT),
 	SHADOW(faults_hidden, COUNT),
 	SHADOW(prefaults, COUNT),
 	SHADOW(faults_guest, COUNT),

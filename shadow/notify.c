@@ -174,9 +174,10 @@ bool shadow_age_gfns(struct shadow *s, gfn_t first, gfn_t count, bool clear)
 {
 	bool used;
 
-	shadow_lock(s);
+	if (!env_mutex_trylock(&s->lock))
+		return true;
 	used = for_range(s, first, count, age_block, clear);
-	shadow_unlock(s);
+	env_mutex_unlock(&s->lock);
 	return used;
 }
 

@@ -202,7 +202,11 @@ void shadow_unmap_gfns(struct shadow *s, gfn_t first, gfn_t count);
 u32 shadow_take_stale(struct shadow *s, gfn_t *gfns, u32 max);
 /* Write-protect all sptes to these frames (dirty log). */
 void shadow_protect_gfns(struct shadow *s, gfn_t first, gfn_t count);
-/* Clear and return the accessed state of these frames (mmu notifier). */
+/*
+ * Have these frames been accessed since their accessed state was last cleared?
+ * Never sleeps, so it may be called with spinlocks held (mmu notifier); true also
+ * when it cannot find out because somebody changes sptes right now.
+ */
 bool shadow_age_gfns(struct shadow *s, gfn_t first, gfn_t count, bool clear);
 /* Forget everything; roots stay valid, but empty, until fetched again. */
 void shadow_zap_all(struct shadow *s);

@@ -16,6 +16,7 @@
 struct vm_stats {
 	u64 remote_tlb_flush;
 	u64 mmu_notifier_calls;
+	u64 ages, ages_used; /* pages the host asked about, and those in use */
 };
 
 struct popf_vm {
