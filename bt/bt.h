@@ -293,6 +293,7 @@ struct bt {
 	u32 nahead;
 	u32 bounce_end; /* offset of the bounce's int3; 0: none */
 	struct bt_recorder *recorder; /* NULL: nobody records */
+	bool fsgsbase_off; /* the guest's CR4 lacks it */
 	gva_t stop[BT_STOPS];
 	u32 nstops;
 	struct bt_stats stats;

@@ -186,6 +186,14 @@ void bt_flush(struct bt *bt)
 	audit(bt);
 }
 
+void bt_set_fsgsbase(struct bt *bt, bool on)
+{
+	if (likely(bt->fsgsbase_off == !on))
+		return;
+	bt->fsgsbase_off = !on;
+	bt_flush(bt);
+}
+
 const u64 *bt_top_slots(const struct bt *bt)
 {
 	return bt->top_slots;

@@ -363,7 +363,7 @@ static void dispatch(struct bt *bt)
 		cls = CLS_CALLOUT;
 	switch ((enum bt_class)cls) {
 	case CLS_FSGSBASE:
-		if (!bt->cfg.has_fsgsbase) {
+		if (!bt->cfg.has_fsgsbase || bt->fsgsbase_off) {
 			emit_callout(bt);
 			bt->t.done = true;
 			break;

@@ -26,6 +26,7 @@ int main(void)
 	WD(host_fs);
 	WD(host_gs);
 	WD(host_tr);
+	WD(host_ldt);
 	WD(host_gdt);
 	WD(host_idt);
 	WD(cr0);
@@ -37,6 +38,7 @@ int main(void)
 	WD(es);
 	WD(fs);
 	WD(gs);
+	WD(ldt);
 	WD(cr2);
 	WD(dr7);
 	WD(gdt);

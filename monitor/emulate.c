@@ -78,6 +78,15 @@ bool emul_decode(struct vcpu *v, const u8 *bytes, u32 n)
 	return d->valid;
 }
 
+int emul_fetch(struct vcpu *v, u8 *bytes)
+{
+	u64 rip = v->regs.rip;
+
+	if (!vcpu_is_64bit(v))
+		rip = (u32)(rip + v->seg[SEG_CS].base);
+	return access_fetch(v, rip, bytes);
+}
+
 u64 emul_next_rip(const struct vcpu *v)
 {
 	u64 rip = v->regs.rip + v->emul->d->insn.length;
@@ -304,7 +313,7 @@ void vcpu_note_operands(struct vcpu *v)
 	if (likely(!debug_armed(v)) || !(v->regs.rflags & RF_TF) || !emul_get(v))
 		return;
 	v->debug_hits = 0;
-	n = access_fetch(v, v->regs.rip, bytes);
+	n = emul_fetch(v, bytes);
 	v->exc = saved;
 	if (n <= 0 || !emul_decode(v, bytes, n))
 		return;
@@ -341,7 +350,7 @@ enum emul vcpu_user_fault(struct vcpu *v, u8 vector, u32 error)
 
 	if (!emul_get(v))
 		return EMUL_STOP;
-	n = access_fetch(v, v->regs.rip, bytes);
+	n = emul_fetch(v, bytes);
 	if (n < 0)
 		return EMUL_FAULT;
 	v->debug_hits = 0;

@@ -59,6 +59,8 @@ struct emulator {
 
 /* The vCPU's emulator, allocated when need be; NULL has stopped the VM. */
 struct emulator *emul_get(struct vcpu *v);
+/* Up to 15 bytes at CS:RIP: as access_fetch(). */
+int emul_fetch(struct vcpu *v, u8 *bytes);
 /* Decode n bytes at regs.rip into v->emul: false when they are no instruction. */
 bool emul_decode(struct vcpu *v, const u8 *bytes, u32 n);
 /* regs.rip behind the decoded instruction. */

@@ -481,7 +481,7 @@ enum emul mem_emulate(struct vcpu *v)
 	u8 bytes[15];
 	int n;
 
-	n = access_fetch(v, v->regs.rip, bytes);
+	n = emul_fetch(v, bytes);
 	if (n < 0)
 		return EMUL_FAULT;
 	e->flags_before = v->regs.rflags;

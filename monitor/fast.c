@@ -63,7 +63,8 @@ static bool data_segments_ok(const struct vcpu *v)
 	for (i = 0; i < ARRAY_SIZE(segs); i++) {
 		u16 sel = v->seg[segs[i]].selector;
 
-		if (world_selector(v, sel) != sel)
+		/* Nobody looks at the LDT's descriptors in a crossing. */
+		if (sel & 4 || world_selector(v, sel) != sel)
 			return false;
 	}
 	return true;
@@ -75,6 +76,7 @@ static bool allowed(const struct vcpu *v)
 
 	return (v->efer & GEFER_SCE) && !w->bouncing && !w->nudge && !w->tf &&
 	       !(v->dr7 & 0xff) && w->gdt_valid && !w->gdt_many &&
+	       !v->world->data->ldt &&
 	       (v->sfmask & SYSCALL_CLEARS) == SYSCALL_CLEARS &&
 	       !world_user_cr4(v) && user_segments_ok(v) &&
 	       data_segments_ok(v);

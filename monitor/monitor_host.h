@@ -128,6 +128,8 @@ struct world {
 	struct world_data *data; /* host address of the page in the region */
 	u64 *gdt; /* guest's half, 512 entries */
 	u64 *gdt_popf;
+	u64 *ldt[REGION_LDT_PAGES]; /* NULL until the guest has one */
+	u32 n_ldt; /* entries that may be in use */
 	u64 *cross;
 	u8 *idt;
 	u8 *tss;
@@ -175,6 +177,8 @@ int world_set_fixed(struct vcpu *v);
 bool world_refresh_gdt(struct vcpu *v);
 /* Bits of CR4 that direct execution has set and translated code has not. */
 u64 world_user_cr4(const struct vcpu *v);
+/* What the world's copy of the guest's tables has for a selector; 0: nothing. */
+u64 world_descriptor(const struct world *w, u16 sel);
 /* The selector hardware may load for a data segment, 0 when it may not. */
 u16 world_selector(const struct vcpu *v, u16 sel);
 /* Switch to the guest and back. Interrupts off. */

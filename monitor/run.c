@@ -205,6 +205,7 @@ static enum emul find_tpc(struct vcpu *v)
 	u32 hits;
 	int ret;
 
+	bt_set_fsgsbase(v->bt, v->cr4 & X86_CR4_FSGSBASE);
 	w->tf = v->regs.rflags & RF_TF;
 	w->rf = 0;
 	hits = debug_insn_hits(v, v->regs.rip);

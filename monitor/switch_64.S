@@ -136,6 +136,7 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	movw	%fs, WD_host_fs(%rbx)
 	movw	%gs, WD_host_gs(%rbx)
 	str	WD_host_tr(%rbx)
+	sldt	WD_host_ldt(%rbx)
 	sgdt	WD_host_gdt(%rbx)
 	sidt	WD_host_idt(%rbx)
 	SAVE_BASES WD_host_fs_base, WD_host_gs_base
@@ -155,7 +156,11 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	movl	%eax, %ss
 	leaq	REGS(0), %rsp
 	lgdt	WD_gdt(%rbx)
-
+	movzwl	WD_ldt(%rbx), %eax
+	cmpw	%ax, WD_host_ldt(%rbx)
+	je	9f
+	lldt	%ax
+9:
 	/* Segments, while a fault can still be told from the guest's. */
 	movzwl	WD_ds(%rbx), %eax
 	movl	%eax, %ds
@@ -289,6 +294,11 @@ leave:
 	lretq
 4:	movl	$HOST_SS, %eax
 	movl	%eax, %ss
+	movzwl	WD_host_ldt(%rbx), %eax
+	cmpw	%ax, WD_ldt(%rbx)
+	je	9f
+	lldt	%ax
+9:
 	movzwl	WD_host_ds(%rbx), %eax
 	movl	%eax, %ds
 	movzwl	WD_host_es(%rbx), %eax

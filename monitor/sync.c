@@ -160,7 +160,7 @@ static void sync_segment(struct vcpu *v, enum popf_seg n, u16 sel)
 	s->unusable = sel < 4;
 	if (s->unusable)
 		return;
-	desc = v->world->gdt[sel >> 3];
+	desc = world_descriptor(v->world, sel);
 	s->limit = (desc & 0xffff) | (desc >> 32 & 0xf0000);
 	s->type = desc >> 40 & 0xf;
 	s->s = 1;

@@ -32,6 +32,8 @@
 #define DESC_DATA_DPL3 0x00cff3000000ffffull
 
 #define GDT_HALF_ENTRIES 512
+#define LDT_PAGE_ENTRIES (PAGE_SIZE / 8)
+#define LDT_MAX_BYTES (REGION_LDT_PAGES * PAGE_SIZE + 0ull)
 #define TSS_RSP0 4
 #define TSS_IST1 36
 #define TSS_IOMAP 102
@@ -91,6 +93,7 @@ static void world_fill_tss(struct world *w)
 static void world_fill_gdt(struct world *w)
 {
 	u64 tss = w->base + REGION_TSS_OFF;
+	u64 ldt = w->base + REGION_LDT_OFF;
 
 	w->gdt_popf[(WORLD_CS - 0x1000) >> 3] = DESC_CODE64_DPL0;
 	w->gdt_popf[(WORLD_SS - 0x1000) >> 3] = DESC_DATA_DPL0;
@@ -100,6 +103,10 @@ static void world_fill_gdt(struct world *w)
 		TSS_LIMIT | (tss & 0xffffff) << 16 | 0x89ull << 40 |
 		(tss >> 24 & 0xff) << 56;
 	w->gdt_popf[((WORLD_TSS - 0x1000) >> 3) + 1] = tss >> 32;
+	w->gdt_popf[(WORLD_LDT - 0x1000) >> 3] =
+		(REGION_LDT_PAGES * PAGE_SIZE - 1) | (ldt & 0xffffff) << 16 |
+		0x82ull << 40 | (ldt >> 24 & 0xff) << 56;
+	w->gdt_popf[((WORLD_LDT - 0x1000) >> 3) + 1] = ldt >> 32;
 }
 
 static void world_fill_data(struct world *w)
@@ -114,7 +121,6 @@ static void world_fill_data(struct world *w)
 	d->idt.limit = 256 * 16 - 1;
 	if (boot_cpu_has(X86_FEATURE_MD_CLEAR))
 		d->verw = WORLD_SS;
-	d->fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE);
 }
 
 static void world_map_region(struct vcpu *v)
@@ -175,6 +181,10 @@ static void world_free_pages(struct world *w)
 		if (pages[i])
 			env_page_free(pages[i]);
 	}
+	for (i = 0; i < REGION_LDT_PAGES; i++) {
+		if (w->ldt[i])
+			env_page_free(w->ldt[i]);
+	}
 }
 
 static int world_create_bt(struct vcpu *v)
@@ -186,7 +196,7 @@ static int world_create_bt(struct vcpu *v)
 		.bounce_code = window_at(&w->window, WINDOW_BOUNCE_CODE_OFF),
 		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
 		.tc = window_at(&w->window, WINDOW_TC_OFF),
-		.has_fsgsbase = w->data->fsgsbase,
+		.has_fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE),
 		.evict = clamp(tc_evict, 0, BT_EVICT_COUNT - 1),
 		.user_return = true,
 	};
@@ -285,14 +295,16 @@ void world_destroy(struct vcpu *v)
 	v->page = NULL;
 }
 
-/* Descriptor bytes: type and DPL. */
-static bool desc_usable(u64 desc)
+/* What of a guest's descriptor may be in the world: code and data with DPL 3, or 0. */
+static u64 world_usable(u64 desc)
 {
 	bool present = desc >> 47 & 1;
 	bool code_or_data = desc >> 44 & 1;
 	u8 dpl = desc >> 45 & 3;
 
-	return present && code_or_data && dpl == 3;
+	if (!present || !code_or_data || dpl != 3)
+		return 0;
+	return desc | 1ull << 40; /* accessed */
 }
 
 /* Translated code that returns to user mode compares these: bt/translate_return.c */
@@ -318,6 +330,63 @@ static void list_descriptors(struct vcpu *v)
 	}
 }
 
+static u64 *ldt_entry(const struct world *w, u32 i)
+{
+	return &w->ldt[i / LDT_PAGE_ENTRIES][i % LDT_PAGE_ENTRIES];
+}
+
+static bool ldt_alloc(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u32 i;
+
+	for (i = 0; i < REGION_LDT_PAGES; i++) {
+		if (w->ldt[i])
+			continue;
+		w->ldt[i] = env_page_alloc();
+		if (!w->ldt[i])
+			return false;
+		region_map(v->vm, v->id, (REGION_LDT_OFF >> PAGE_SHIFT) + i,
+			   __pa(w->ldt[i]), false, true);
+	}
+	return true;
+}
+
+/*
+ * The guest's LDT, as far as it reaches. Tables of Linux are as long as what they
+ * have, so this is short. Without memory for it there are no descriptors.
+ */
+static void refresh_ldt(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u64 raw[32], desc;
+	u32 n = 0, i, k;
+
+	w->data->ldt = 0;
+	if (v->ldt.selector & ~3 && !v->ldt.unusable)
+		n = min(v->ldt.limit + 1ull, LDT_MAX_BYTES) / 8;
+	if (n && !ldt_alloc(v))
+		n = 0;
+	for (i = 0; i < n; i += ARRAY_SIZE(raw)) {
+		u32 len = min_t(u32, n - i, ARRAY_SIZE(raw));
+
+		if (vcpu_read(v, v->ldt.base + i * 8, raw, len * 8, 0)) {
+			memset(raw, 0, sizeof(raw));
+			v->exc.pending = false;
+		}
+		for (k = 0; k < len; k++) {
+			desc = world_usable(raw[k]);
+			if (*ldt_entry(w, i + k) != desc)
+				*ldt_entry(w, i + k) = desc;
+		}
+	}
+	for (i = n; i < w->n_ldt; i++)
+		*ldt_entry(w, i) = 0;
+	w->n_ldt = n;
+	if (n)
+		w->data->ldt = WORLD_LDT;
+}
+
 bool world_refresh_gdt(struct vcpu *v)
 {
 	struct world *w = v->world;
@@ -325,6 +394,7 @@ bool world_refresh_gdt(struct vcpu *v)
 	u32 bytes = min_t(u32, v->gdt.limit + 1u, sizeof(raw)) & ~7u;
 	u32 i;
 
+	refresh_ldt(v);
 	/* A guest whose GDT is not there has no descriptors: all stay empty. */
 	if (bytes && vcpu_read(v, v->gdt.base, raw, bytes, 0)) {
 		memset(raw, 0, sizeof(raw));
@@ -335,24 +405,31 @@ bool world_refresh_gdt(struct vcpu *v)
 	memcpy(w->gdt_raw, raw, sizeof(raw));
 	w->gdt[0] = 0;
 	for (i = 1; i < ARRAY_SIZE(raw); i++)
-		w->gdt[i] = desc_usable(raw[i]) ?
-				    raw[i] | 1ull << 40 /* accessed */ : 0;
+		w->gdt[i] = world_usable(raw[i]);
 	w->gdt_valid = true;
 	list_descriptors(v);
 	return true;
 }
 
+u64 world_descriptor(const struct world *w, u16 sel)
+{
+	u32 i = sel >> 3;
+
+	if (sel & 4)
+		return i < w->n_ldt ? *ldt_entry(w, i) : 0;
+	return i < ARRAY_SIZE(w->gdt_raw) ? w->gdt[i] : 0;
+}
+
 u16 world_selector(const struct vcpu *v, u16 sel)
 {
-	const struct world *w = v->world;
+	u64 desc;
 
-	/* Null selectors load as they are; the LDT is not in the world. */
+	/* Null selectors load as they are. */
 	if (sel < 4)
 		return sel;
-	if (sel & 4 || sel >> 3 >= ARRAY_SIZE(w->gdt_raw) || !w->gdt[sel >> 3])
-		return 0;
+	desc = world_descriptor(v->world, sel);
 	/* Execute-only code cannot be loaded as data. */
-	if ((w->gdt[sel >> 3] >> 40 & 0xa) == 0x8)
+	if (!desc || (desc >> 40 & 0xa) == 0x8)
 		return 0;
 	return sel;
 }
@@ -377,10 +454,17 @@ static void world_hide_tc_selectors(struct world *w)
 	ss[5] = w->user ? 0 : ACCESS_DATA_DPL3;
 }
 
-/* Translated code adds the TSC offset itself, direct execution cannot. */
+/*
+ * Translated code adds the TSC offset itself, direct execution cannot. And it uses
+ * RDGSBASE and kin itself, whether the guest may or not.
+ */
 u64 world_user_cr4(const struct vcpu *v)
 {
-	return v->cr4 & X86_CR4_TSD || v->tsc_offset ? X86_CR4_TSD : 0;
+	u64 flip = v->cr4 & X86_CR4_TSD || v->tsc_offset ? X86_CR4_TSD : 0;
+
+	if (boot_cpu_has(X86_FEATURE_FSGSBASE) && !(v->cr4 & X86_CR4_FSGSBASE))
+		flip |= X86_CR4_FSGSBASE;
+	return flip;
 }
 
 static u64 world_cr4(const struct vcpu *v)
@@ -390,7 +474,7 @@ static u64 world_cr4(const struct vcpu *v)
 	cr4 &= ~(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE | X86_CR4_TSD |
 		 X86_CR4_DE);
 	if (v->world->user)
-		cr4 |= world_user_cr4(v);
+		cr4 ^= world_user_cr4(v);
 	if (boot_cpu_has(X86_FEATURE_UMIP))
 		cr4 |= X86_CR4_UMIP;
 	return cr4;
@@ -439,6 +523,7 @@ void world_switch(struct vcpu *v)
 	hostmsr_pge_off();
 	d->cr0 = world_cr0(v, w->user);
 	d->cr4 = world_cr4(v);
+	d->fsgsbase = !!(d->cr4 & X86_CR4_FSGSBASE);
 	d->regs.vector = EXIT_POISON;
 	d->noted = 0;
 	d->nmi_noted = 0;

@@ -16,6 +16,7 @@
  *	0x8000	TSS
  *	0x9000	IST stacks: #DF, NMI, #DB, #MC, a page each
  *	0xd000	vCPU page (same frame as the TC window's)
+ *	0x10000	LDT (16 pages, there once the guest has one)
  *
  * Invariants:
  *  1. The same bytes are at the same gva in the host's page table (a planted
@@ -33,7 +34,7 @@
 #define REGION_SLOTS 16 /* of 512 GiB, that Linux leaves to hypervisors */
 #define REGION_SLOT_SHIFT 39
 #define REGION_VM_SHIFT 30 /* each VM has 1 GiB of the slot */
-#define REGION_VCPU_SIZE 0x10000
+#define REGION_VCPU_SIZE 0x20000
 #define REGION_CODE_OFF 0x0000
 #define REGION_CODE_SIZE 0x2000
 #define REGION_DATA_OFF 0x2000
@@ -45,7 +46,9 @@
 #define REGION_TSS_OFF 0x8000
 #define REGION_IST_OFF 0x9000
 #define REGION_VPAGE_OFF 0xd000
-#define REGION_PAGES 14
+#define REGION_LDT_OFF 0x10000
+#define REGION_LDT_PAGES 16 /* all that a selector can name */
+#define REGION_PAGES 32
 
 /* Selectors of popf's half of the GDT: index 512 on. */
 #define WORLD_CS 0x1000 /* ring 0 code; SYSCALL and SYSENTER want SS next */
@@ -53,7 +56,8 @@
 #define WORLD_TC_CS (0x1010 | 3) /* ring 3, 64-bit code: translated code */
 #define WORLD_TC_SS (0x1018 | 3)
 #define WORLD_TSS 0x1020
-#define WORLD_GDT_LIMIT 0x102f
+#define WORLD_LDT 0x1030
+#define WORLD_GDT_LIMIT 0x103f
 
 /* Access bytes of the descriptors of ring 3 code and data. */
 #define ACCESS_CODE_DPL3 0xfb
@@ -133,6 +137,7 @@ struct world_data {
 	u16 host_fs;
 	u16 host_gs;
 	u16 host_tr;
+	u16 host_ldt;
 	struct world_table host_gdt;
 	struct world_table host_idt;
 
@@ -146,7 +151,9 @@ struct world_data {
 	u16 es;
 	u16 fs;
 	u16 gs;
+	u16 ldt; /* in: WORLD_LDT, or 0 */
 	u64 cr2; /* out */
+	u8 fsgsbase; /* in: RDFSBASE and kin execute (cr4.FSGSBASE) */
 	u64 dr7; /* 0: leave DR7 alone, the host's is off */
 
 	/* Constant after set-up. */
@@ -154,7 +161,6 @@ struct world_data {
 	struct world_table idt;
 	struct world_table cross_gdt;
 	u16 verw; /* selector for VERW, or 0: CPU buffers need no clearing */
-	u8 fsgsbase; /* RDFSBASE and kin execute (host CR4.FSGSBASE) */
 
 	/* Events that came in the wrong world, replayed after the switch. */
 	u8 noted; /* any of the two below */

@@ -181,6 +181,9 @@ u32 bt_invalidate_gva(struct bt *bt, gva_t gva);
 /* Drop the TUs whose gva is in [start, last]: for a top-level slot. */
 u32 bt_invalidate_gva_range(struct bt *bt, gva_t start, gva_t last);
 bool bt_gfn_has_code(const struct bt *bt, gfn_t gfn);
+/* The guest's CR4.FSGSBASE, set at first: without it RDFSBASE and kin are callouts. */
+void bt_set_fsgsbase(struct bt *bt, bool on);
+
 #define BT_STOPS 4u
 /*
  * Have no code run past these addresses: what leads there exits with BT_EXIT_IRQ.

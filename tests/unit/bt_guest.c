@@ -161,6 +161,7 @@ void random_operation(void)
 {
 	gva_t gpc = CODE + rng() % (PAGES * POPF_PAGE_SIZE);
 	u32 page = (u32)(rng() % PAGES), i;
+	gva_t stops[2];
 	struct bt_exit x;
 	tpc_t tpc;
 
@@ -192,7 +193,12 @@ void random_operation(void)
 	case 6 ... 15:
 		bt_indirect(guest.bt, gpc, BT_MODE_LONG, &tpc);
 		break;
-	case 16 ... 18:
+	case 16:
+		stops[0] = gpc;
+		stops[1] = gpc + rng() % 16;
+		bt_set_stops(guest.bt, stops, (u32)(rng() % 3));
+		break;
+	case 17 ... 18:
 		bt_enter(guest.bt, gpc, BT_MODE_STEP, &tpc);
 		break;
 	default:

@@ -137,6 +137,87 @@ static void vdso_system_call(void)
 
 #endif
 
+/* The register that the C library leaves alone. */
+#ifdef __x86_64__
+#define FREE_SEG "gs"
+#else
+#define FREE_SEG "fs"
+#endif
+
+static void set_descriptor(unsigned int entry, const void *base, int contents)
+{
+	struct user_desc d = {
+		.entry_number = entry, .base_addr = (unsigned long)base, .limit = 0xfffff,
+		.seg_32bit = 1, .limit_in_pages = 1, .useable = 1, .contents = contents,
+	};
+
+	CHECK_CALL(syscall(SYS_modify_ldt, 1, &d, sizeof(d)));
+}
+
+static void load_and_look(unsigned int entry, int want)
+{
+	int v, i;
+
+	for (i = 0; i < 20; i++) {
+		asm volatile("movw %w1, %%" FREE_SEG "; movl %%" FREE_SEG ":4, %0"
+			     : "=&r"(v) : "r"(entry * 8 + 7));
+		CHECK(v == want, "%d in round %d", v, i);
+		sched_yield();
+		asm volatile("movl %%" FREE_SEG ":4, %0" : "=r"(v));
+		CHECK(v == want, "%d after a yield in round %d", v, i);
+	}
+	asm volatile("movw %w0, %%" FREE_SEG : : "r"(0));
+}
+
+static void local_descriptors(void)
+{
+	static int data[3][2] = { { 0, 555 }, { 0, 666 }, { 0, 777 } };
+	int status;
+	pid_t pid;
+
+	if (syscall(SYS_modify_ldt, 0, data, 0) < 0 && errno == ENOSYS)
+		skipped("the kernel has no modify_ldt");
+	set_descriptor(1, data[0], 0);
+	set_descriptor(700, data[1], 0);
+	load_and_look(1, 555);
+	load_and_look(700, 666);
+	/* A child has a copy of its own. */
+	pid = CHECK_CALL(fork());
+	if (!pid) {
+		set_descriptor(1, data[2], 0);
+		load_and_look(1, 777);
+		load_and_look(700, 666);
+		_exit(0);
+	}
+	load_and_look(1, 555);
+	CHECK_CALL(waitpid(pid, &status, 0));
+	CHECK(!status, "status %x", status);
+	load_and_look(1, 555);
+}
+
+#ifndef __x86_64__
+
+/* Code in a segment of its own, that calls the kernel and jumps back. */
+static void local_code_segment(void)
+{
+	extern const char local_code[];
+	struct { unsigned int offset; unsigned short sel; } target = { 0, 2 * 8 + 7 }, back;
+	long pid, i;
+
+	asm volatile("jmp 1f\n local_code: movl $20, %eax\n int $0x80\n ljmp *(%ecx)\n 1:");
+	if (syscall(SYS_modify_ldt, 0, &target, 0) < 0 && errno == ENOSYS)
+		skipped("the kernel has no modify_ldt");
+	set_descriptor(2, local_code, 2);
+	for (i = 0; i < 200; i++) {
+		asm volatile("movl $1f, %1\n movw %%cs, %2\n ljmp *%3\n 1:"
+			     : "=a"(pid), "=m"(back.offset), "=m"(back.sel)
+			     : "m"(target), "c"(&back) : "memory");
+		CHECK(pid == getpid(), "%ld", pid);
+	}
+}
+
+#endif
+
 static void cpuid_is_stable(void)
 {
 	unsigned int a, b, c, d, a2, b2, c2, d2;
@@ -158,7 +239,9 @@ const struct check arch_checks[] = {
 #else
 	{ "thread_area", thread_area, 0 },
 	{ "vdso_system_call", vdso_system_call, 0 },
+	{ "local_code_segment", local_code_segment, 0 },
 #endif
+	{ "local_descriptors", local_descriptors, 0 },
 	{ "cpuid_is_stable", cpuid_is_stable, 0 },
 	{ 0 },
 };

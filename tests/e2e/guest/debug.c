@@ -4,11 +4,15 @@
  */
 #include "check.h"
 
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #ifdef __x86_64__
 #define PC(r) ((r).rip)
@@ -169,11 +173,82 @@ static void system_call_stops(void)
 	CHECK(WEXITSTATUS(status) == 42, "status %x", status);
 }
 
+#ifdef __x86_64__
+
+static unsigned long kernel_symbol(const char *name)
+{
+	char line[256], symbol[128];
+	unsigned long address, found = 0;
+	FILE *f = fopen("/proc/kallsyms", "r");
+
+	CHECK(f, "/proc/kallsyms");
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %*c %127s", &address, symbol) == 2 &&
+		    !strcmp(symbol, name))
+			found = address;
+	}
+	fclose(f);
+	if (!found)
+		skipped("the kernel does not say where its symbols are");
+	return found;
+}
+
+/* Count what a breakpoint on the kernel sees while this process runs. */
+static int count_hits(unsigned int type, unsigned long address, unsigned long len)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .bp_type = type,
+		.bp_addr = address, .bp_len = len,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOSYS || errno == EOPNOTSUPP))
+		skipped("the kernel has no breakpoint events");
+	return CHECK_CALL(fd);
+}
+
+static uint64_t hits_of(int fd)
+{
+	uint64_t count = 0;
+
+	CHECK(read(fd, &count, sizeof(count)) == sizeof(count), "read");
+	return count;
+}
+
+static void breakpoint_on_a_kernel_function(void)
+{
+	int fd = count_hits(HW_BREAKPOINT_X, kernel_symbol("__x64_sys_getppid"), sizeof(long));
+	int i;
+
+	for (i = 0; i < 100; i++)
+		syscall(SYS_getppid);
+	CHECK(hits_of(fd) == 100, "%ld hits", (long)hits_of(fd));
+	close(fd);
+	for (i = 0; i < 100; i++)
+		syscall(SYS_getppid);
+}
+
+static void watchpoint_on_kernel_data(void)
+{
+	int fd = count_hits(HW_BREAKPOINT_W, kernel_symbol("jiffies_64"), HW_BREAKPOINT_LEN_8);
+	int64_t until = now_ns(CLOCK_MONOTONIC) + 200000000;
+
+	while (now_ns(CLOCK_MONOTONIC) < until && !hits_of(fd))
+		;
+	CHECK(hits_of(fd), "no hit in 200 ms");
+}
+
+#endif
+
 const struct check debug_checks[] = {
 	{ "single_step", single_step, 0 },
 	{ "software_breakpoint", software_breakpoint, 0 },
 	{ "hardware_watchpoint", hardware_watchpoint, 0 },
 	{ "hardware_breakpoint", hardware_breakpoint, 0 },
+#ifdef __x86_64__
+	{ "breakpoint_on_a_kernel_function", breakpoint_on_a_kernel_function, 0 },
+	{ "watchpoint_on_kernel_data", watchpoint_on_kernel_data, 0 },
+#endif
 	{ "system_call_stops", system_call_stops, 0 },
 	{ 0 },
 };
