@@ -299,23 +299,46 @@ enum emul vcpu_emulate_callout(struct vcpu *v, const u8 *insn, u8 len)
 	return ret >= 0 ? (enum emul)ret : emul_unhandled(v, "callout");
 }
 
-/* --- faults in direct execution --- */
+/* --- breakpoints --- */
+
+/* Decode what is at CS:RIP for a look at it: false when that cannot be done. */
+static bool peek(struct vcpu *v)
+{
+	struct vcpu_exception saved = v->exc;
+	u8 bytes[15];
+	int n;
+
+	if (!emul_get(v))
+		return false;
+	n = emul_fetch(v, bytes);
+	v->exc = saved;
+	return n > 0 && emul_decode(v, bytes, n);
+}
+
+bool vcpu_insn_end(struct vcpu *v, gva_t gpc, gva_t *end)
+{
+	u64 rip = v->regs.rip;
+	bool ok;
+
+	v->regs.rip = gpc;
+	ok = peek(v) &&
+	     v->emul->d->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE;
+	if (ok)
+		*end = emul_next_rip(v);
+	v->regs.rip = rip;
+	return ok;
+}
 
 void vcpu_note_operands(struct vcpu *v)
 {
-	struct vcpu_exception saved = v->exc;
 	const ZydisDecodedOperand *op;
-	u8 bytes[15];
 	gva_t gva;
-	int n;
 	u32 i;
 
-	if (likely(!debug_armed(v)) || !(v->regs.rflags & RF_TF) || !emul_get(v))
+	if (likely(!debug_armed(v)) || !(v->regs.rflags & RF_TF))
 		return;
 	v->debug_hits = 0;
-	n = emul_fetch(v, bytes);
-	v->exc = saved;
-	if (n <= 0 || !emul_decode(v, bytes, n))
+	if (!peek(v))
 		return;
 	for (i = 0; i < v->emul->d->insn.operand_count; i++) {
 		op = &v->emul->d->op[i];
@@ -332,6 +355,8 @@ void vcpu_note_operands(struct vcpu *v)
 			     op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
 	}
 }
+
+/* --- faults in direct execution --- */
 
 static enum emul same_fault(struct vcpu *v, u8 vector, u32 error)
 {

@@ -122,6 +122,7 @@ static enum emul kernel_debug(struct vcpu *v)
 	struct world *w = v->world;
 	u64 hits = w->dr6 & w->armed;
 	struct bt_state st;
+	gva_t end;
 
 	if (hits && !w->hits && bt_insn_before(v->bt, v->tpc, &w->hit_gpc))
 		w->hit_gpc = ~0ull; /* a string instruction behind its round */
@@ -133,6 +134,9 @@ static enum emul kernel_debug(struct vcpu *v)
 		return EMUL_DONE;
 	hits = w->hits;
 	sync_recover(v);
+	/* Where the translator left out a jmp behind it, that has not been done. */
+	if (w->hit_gpc != ~0ull && vcpu_insn_end(v, w->hit_gpc, &end))
+		v->regs.rip = end;
 	v->debug_hits = hits;
 	return step_trap(v, EMUL_DONE);
 }

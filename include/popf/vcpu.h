@@ -347,6 +347,8 @@ enum emul vcpu_user_fault(struct vcpu *v, u8 vector, u32 error);
  * regs.rip will hit. Does nothing unless TF is set and breakpoints are enabled.
  */
 void vcpu_note_operands(struct vcpu *v);
+/* Where the instruction at gpc ends; false when it is a branch or cannot be read. */
+bool vcpu_insn_end(struct vcpu *v, gva_t gpc, gva_t *end);
 
 /* --- control.c, msr.c, cpuid.c --- */
 

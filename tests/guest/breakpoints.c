@@ -336,6 +336,18 @@ TEST(indirect_branches_through_watched_memory_hit_at_the_target)
 	check_one(iw_2, 2);
 }
 
+TEST(a_jump_behind_the_access_has_not_been_done)
+{
+	extern u8 jb_jmp[], jb_call[];
+
+	WATCH(WRITE8(1), ".globl jb_jmp, jb_call\n movq $1, %0\n jb_jmp: jmp 2f\n 1: nop; nop\n jmp 3f\n"
+	      "2: movq $2, %0\n jb_call: call 4f\n jmp 1b\n 4: ret\n 3:"
+	      : "=m"(watched[1]) : : "memory");
+	CHECK_EQ(hits, 2);
+	check_hit(0, jb_jmp, 2);
+	check_hit(1, jb_call, 2);
+}
+
 TEST(string_instructions_hit_after_the_round)
 {
 	extern u8 ss_rep[], ss_after[];
