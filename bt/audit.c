@@ -95,6 +95,9 @@ static void audit_tu(struct audit *a, struct tu *tu)
 		if (tu->dead && tu->exit[i].kind == BT_EXIT_DIRECT &&
 		    tu->exit[i].to)
 			offence(a, 5, "dead TU with a link", tu->off);
+		if (tu->dead && tu->exit[i].form == FORM_SHORT &&
+		    *off_to_host(a->bt, tu->off + tu->exit[i].site) != 0xcc)
+			offence(a, 5, "dead TU with a loop", tu->off);
 		if (!tu->dead)
 			audit_exit(a, &tu->exit[i]);
 	}

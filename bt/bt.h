@@ -17,8 +17,8 @@
  * Invariants:
  *  1. struct tu lives in the arena of the unit that holds its code; both are
  *     recycled together, so a dead TU can still be found by its tpc until then.
- *  2. A dead TU is in no hash, no page list, no link and no pad chain, and its
- *     first byte is an int3 that leads back to bt_enter().
+ *  2. A dead TU is in no hash, no page list, no link and no pad chain, its first
+ *     byte is an int3 that leads back to bt_enter(), and so are its short loops.
  *  3. TC bytes change only in: the unit being filled, patch sites, TU entries.
  */
 #ifndef BT_BT_H
@@ -31,6 +31,8 @@
 
 #define BT_TU_INSNS 32
 #define BT_TU_BYTES 4096u /* room for one TU's code, worst case */
+#define TU_ALIGN 16u
+#define BT_SHIFT_MAX 48u /* a TU may start that much later, see loop_shift() */
 #define BT_TU_STOP 3200u /* start no further instruction beyond this */
 #define BT_TU_RECS 1024
 #define BT_TU_RECS_STOP 900
@@ -127,7 +129,12 @@ struct rec_iter {
 	struct bt_rec rec;
 };
 
-enum exit_form { FORM_INT3, FORM_JMP, FORM_JCC };
+/*
+ * FORM_SHORT is no exit while its TU lives: a two-byte jcc back to an instruction
+ * of the same TU, kind BT_EXIT_NONE. When the TU goes it becomes the int3 of a
+ * direct exit to itself, so that a loop ends whose code is no longer valid.
+ */
+enum exit_form { FORM_INT3, FORM_JMP, FORM_JCC, FORM_SHORT };
 
 /*
  * One int3 of a TU and, for direct branches, the site that leads to it. A direct
@@ -137,7 +144,7 @@ enum exit_form { FORM_INT3, FORM_JMP, FORM_JCC };
 struct tu_exit {
 	union {
 		struct {
-			gva_t target; /* DIRECT, IRQ, STEP: gpc */
+			gva_t target; /* DIRECT, IRQ, STEP: gpc; FORM_SHORT: the jcc's */
 			struct tu *to; /* linked to, or NULL: waiting */
 			struct tu_exit *next; /* of to->in or of the bucket */
 		};
@@ -149,7 +156,7 @@ struct tu_exit {
 	};
 	u32 base; /* TC offset of the TU */
 	u32 stub : 12; /* the int3, relative to base */
-	u32 site : 12; /* FORM_JMP: == stub; FORM_JCC: the jcc */
+	u32 site : 12; /* FORM_JMP, FORM_SHORT: == stub; FORM_JCC: the jcc */
 	u32 kind : 3; /* enum bt_exit_kind */
 	u32 form : 2; /* enum exit_form */
 	u32 indirect : 1; /* STEP */

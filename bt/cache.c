@@ -12,7 +12,6 @@
  */
 #include "bt.h"
 
-#define TU_ALIGN 16u
 /* Worst case of one TU's metadata. */
 #define TU_META (sizeof(struct tu) + BT_TU_EXITS * sizeof(struct tu_exit) + \
 		 BT_TU_RECS * 8 + 8)
@@ -109,7 +108,7 @@ static int unit_recycle(struct bt *bt, struct unit *u, enum bt_gen gen)
 static bool unit_has_room(const struct bt *bt, const struct unit *u)
 {
 	return u->arena && u->by_tpc && u->ntu < bt->max_tus &&
-	       u->used + BT_TU_BYTES <= u->end &&
+	       u->used + BT_TU_BYTES + BT_SHIFT_MAX <= u->end &&
 	       u->arena_used + TU_META <= bt->arena_size;
 }
 

@@ -70,10 +70,16 @@ static void exit_find(struct bt *bt, u32 off, struct bt_exit *out)
 		return;
 	}
 	for (i = 0; i < tu->nexit; i++) {
-		if (tu->off + tu->exit[i].stub == off) {
-			exit_fill(out, tu, &tu->exit[i]);
-			return;
+		const struct tu_exit *x = &tu->exit[i];
+
+		if (tu->off + x->stub != off)
+			continue;
+		exit_fill(out, tu, x);
+		if (x->form == FORM_SHORT && tu->dead) {
+			out->kind = BT_EXIT_DIRECT;
+			out->target = x->target;
 		}
+		return;
 	}
 }
 

@@ -14,6 +14,7 @@
 #include "emit.h"
 
 #define FETCH_STEP 128u
+#define CACHE_LINE 64u
 
 /* --- fetching ------------------------------------------------------------ */
 
@@ -631,6 +632,40 @@ static int trans_finish(struct bt *bt, struct tu **out)
 	return 0;
 }
 
+/* By how many bytes a TU must move for its short loops to start and end in one line. */
+static u32 loop_shift(const struct bt *bt)
+{
+	const struct bt_trans *t = &bt->t;
+	u32 i, head, end, shift;
+
+	for (i = 0; i < t->nexit; i++) {
+		const struct tu_exit *x = &bt->exit[i];
+
+		if (x->form != FORM_SHORT)
+			continue;
+		end = t->off + x->site + 2;
+		head = end + (u32)(s8)t->code[x->site + 1];
+		for (shift = 0; shift <= BT_SHIFT_MAX; shift += TU_ALIGN) {
+			if ((head + shift) / CACHE_LINE == (end + shift - 1) / CACHE_LINE)
+				return shift;
+		}
+	}
+	return 0;
+}
+
+/* Emit the TU at TC offset off. */
+static int translate_at(struct bt *bt, gva_t gpc, u32 mode, bool want_pad, u32 off)
+{
+	trans_init(bt, gpc, mode, off);
+	if (want_pad) {
+		pad_emit(bt, gpc);
+		bt->t.entry = bt->t.n;
+	}
+	if (unlikely(bt->recorder))
+		recording_head(bt);
+	return trans_body(bt);
+}
+
 /*
  * Translate the TU at gpc, with a pad for indirect branches in front of it if
  * wanted. 0; -EFAULT as ops->fetch says; -ENOMEM; -EINVAL: our bug.
@@ -638,22 +673,21 @@ static int trans_finish(struct bt *bt, struct tu **out)
 int translate(struct bt *bt, gva_t gpc, u32 mode, bool want_pad,
 	      struct tu **out)
 {
-	struct bt_trans *t = &bt->t;
-	u32 off;
+	u32 off, shift, nahead = bt->nahead;
 	int ret;
 
 	ret = cache_begin(bt, evict_gen(bt, gpc), &off);
 	if (ret)
 		return ret;
-	trans_init(bt, gpc, mode, off);
-	if (want_pad) {
-		pad_emit(bt, gpc);
-		t->entry = t->n;
-	}
-	if (unlikely(bt->recorder))
-		recording_head(bt);
-	ret = trans_body(bt);
+	ret = translate_at(bt, gpc, mode, want_pad, off);
 	if (ret)
 		return ret;
+	shift = loop_shift(bt);
+	if (shift) {
+		bt->nahead = nahead;
+		ret = translate_at(bt, gpc, mode, want_pad, off + shift);
+		if (ret)
+			return ret;
+	}
 	return trans_finish(bt, out);
 }

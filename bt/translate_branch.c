@@ -38,6 +38,22 @@ static gva_t branch_target(struct bt *bt)
 	return bt->insn.gpc + bt->insn.len + (u64)(s64)bt->insn.rel;
 }
 
+/* A jcc back into the TU that two bytes are enough for? Then emit it. */
+static bool emit_short_jcc(struct bt *bt, gva_t target)
+{
+	struct bt_trans *t = &bt->t;
+	u32 off = find_in_buffer(bt, target);
+	struct tu_exit *x;
+	s32 rel = (s32)(off - (t->off + t->n + 2));
+
+	if (!off || rel < -128)
+		return false;
+	x = exit_add(bt, BT_EXIT_NONE, FORM_SHORT);
+	x->target = bt->insn.gpc;
+	emit2x(bt, 0x70 | (bt->insn.opcode & 15), (u8)rel);
+	return true;
+}
+
 /*
  * The TU goes on behind a jcc; the taken side's int3 comes at the TU's end, from
  * emit_jcc_stubs().
@@ -49,6 +65,8 @@ void translate_jcc(struct bt *bt)
 	u32 site = t->n, rel;
 	struct tu_exit *x;
 
+	if (!(t->mode & BT_MODE_STEP) && emit_short_jcc(bt, target))
+		return;
 	emit2x(bt, 0x0f, 0x80 | (bt->insn.opcode & 15));
 	emit4(bt, 0);
 	if (!(t->mode & BT_MODE_STEP)) {
@@ -139,7 +157,16 @@ static void emit_load_operand(struct bt *bt)
 	emit_bytes(bt, in->bytes + tail, n);
 }
 
-/* The target is in RCX (spilled) and in ibl_target, all is committed: go. */
+/* movzx ecx, reg16: the index into the target table */
+static void emit_index(struct bt *bt, u32 reg)
+{
+	if (reg & 8)
+		emit1(bt, 0x41);
+	emit2x(bt, 0x0f, 0xb7);
+	emit1(bt, (u8)(0xc8 | (reg & 7)));
+}
+
+/* The index is in RCX (spilled), the target in ibl_target, all is committed: go. */
 void emit_launch(struct bt *bt, gva_t gpc)
 {
 	struct tu_exit *x;
@@ -152,9 +179,7 @@ void emit_launch(struct bt *bt, gva_t gpc)
 		rec_add(bt, gpc, 0, REC_INDIRECT);
 		emit_int3(bt);
 	} else {
-		/* movzx ecx, cx; jmp [table + rcx * 8] */
-		emit2x(bt, 0x0f, 0xb7);
-		emit1(bt, 0xc9);
+		/* jmp [table + rcx * 8] */
 		emit2x(bt, 0xff, 0x24);
 		emit1(bt, 0xcd);
 		emit4(bt, bt->table_abs);
@@ -162,13 +187,21 @@ void emit_launch(struct bt *bt, gva_t gpc)
 	bt->t.done = true;
 }
 
-/* RCX spilled and loaded with the target, which is also put aside. */
+/* RCX spilled, the target in ibl_target and its index in RCX. */
 static void emit_fetch_target(struct bt *bt)
 {
+	const struct bt_insn *in = &bt->insn;
+	u8 modrm = in->bytes[in->modrm_off];
+	u32 reg = RCX;
+
 	emit_spill(bt, RCX);
-	rec_add(bt, bt->insn.gpc, 1u << RCX, 0);
-	emit_load_operand(bt);
-	emit_store64(bt, RCX, VP(bt, ibl_target));
+	rec_add(bt, in->gpc, 1u << RCX, 0);
+	if (modrm >= 0xc0)
+		reg = (modrm & 7) | (in->rex & 1) << 3;
+	else
+		emit_load_operand(bt);
+	emit_store64(bt, reg, VP(bt, ibl_target));
+	emit_index(bt, reg);
 }
 
 void translate_jmp(struct bt *bt)
@@ -238,5 +271,6 @@ void translate_ret(struct bt *bt)
 		emit2x(bt, 0xa4, 0x24);
 		emit4(bt, release);
 	}
+	emit_index(bt, RCX);
 	emit_launch(bt, in->gpc);
 }

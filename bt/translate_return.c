@@ -206,7 +206,8 @@ static void iret_in_place(struct bt *bt)
 	emit_jmp_off(bt, FIXED_MISS);
 	emit_patch8(bt, no_if);
 	emit_patch8(bt, none);
-	emit_load64(bt, RCX, VP(bt, ibl_target));
+	/* movzx ecx, word [ibl_target]: the index */
+	emit_load16(bt, RCX, VP(bt, ibl_target));
 	emit_launch(bt, gpc);
 }
 

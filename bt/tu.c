@@ -307,6 +307,8 @@ void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why)
 	}
 	for (i = 0; i < tu->nexit; i++) {
 		x = &tu->exit[i];
+		if (x->form == FORM_SHORT)
+			*off_to_host(bt, x->base + x->site) = 0xcc;
 		if (x->kind != BT_EXIT_DIRECT)
 			continue;
 		if (x->to)

@@ -541,6 +541,67 @@ static void test_flush_empties_but_old_code_leads_out(void **state)
 	assert_int_equal(guest.traced[0], 1);
 }
 
+static const u8 *host(tpc_t tpc)
+{
+	return tc + (tpc - WINDOW - WINDOW_TC_OFF);
+}
+
+/* nop; nop; dec ecx; jnz back to it; hlt */
+static const char loop[] = "\x90\x90\xff\xc9\x75\xfc\xf4";
+
+static void test_a_short_loop_leads_out_once_its_tu_has_gone(void **state)
+{
+	struct bt_exit x;
+	tpc_t tpc;
+
+	put(0, 0, loop, sizeof(loop) - 1);
+	tpc = enter(CODE);
+	assert_memory_equal(host(tpc), loop, 6);
+	bt_exit_at(guest.bt, tpc + 4, &x);
+	assert_int_equal(x.kind, BT_EXIT_NONE);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 6, 1), 1);
+	assert_int_equal(*host(tpc + 4), 0xcc);
+	bt_exit_at(guest.bt, tpc + 4, &x);
+	assert_int_equal(x.kind, BT_EXIT_DIRECT);
+	assert_int_equal(x.target, CODE + 4);
+	assert_true(bt_audit(guest.bt));
+}
+
+static void test_short_loops_do_not_cross_lines(void **state)
+{
+	u32 i;
+	tpc_t tpc;
+
+	for (i = 0; i < 32; i++) {
+		put(0, i * 8, loop, sizeof(loop) - 1);
+		tpc = enter(CODE + i * 8) + 2;
+		assert_int_equal(tpc / 64, (tpc + 3) / 64);
+	}
+	assert_true(bt_audit(guest.bt));
+}
+
+/* What is behind a jmp is part of the TU: found, and dropped with it. */
+static void test_a_tu_goes_on_behind_a_jmp_on_its_page(void **state)
+{
+	tpc_t tpc;
+	u32 from;
+
+	for (from = 0x100; from < 0x700; from += 0x500) {
+		bt_flush(guest.bt);
+		put(0, from, from == 0x100 ? "\x90\xe9\xfa\x01\x00\x00" :
+					     "\x90\xe9\xfa\xfc\xff\xff", 6);
+		put(0, 0x300, "\x98\x99\xf4", 3);
+		tpc = enter(CODE + from);
+		assert_memory_equal(host(tpc), "\x90\x98\x99", 3);
+		assert_int_equal(stats().tus_live, 1);
+		assert_int_equal(bt_invalidate_gpa(guest.bt, 0x303, 8), from > 0x303);
+		enter(CODE + from);
+		assert_int_equal(bt_invalidate_gpa(guest.bt, 0x301, 1), 1);
+		assert_int_equal(stats().tus_live, 0);
+		assert_true(bt_audit(guest.bt));
+	}
+}
+
 static void test_random_operations_on_random_code_stay_consistent(void **state)
 {
 	u32 i;
@@ -616,6 +677,9 @@ int main(void)
 		TEST(test_ranges_and_top_slots),
 		TEST(test_a_full_cache_evicts_and_stays_consistent),
 		TEST(test_flush_empties_but_old_code_leads_out),
+		TEST(test_a_short_loop_leads_out_once_its_tu_has_gone),
+		TEST(test_short_loops_do_not_cross_lines),
+		TEST(test_a_tu_goes_on_behind_a_jmp_on_its_page),
 		TEST(test_random_operations_on_random_code_stay_consistent),
 		TEST(test_any_tpc_gives_none_or_something_real),
 	};
