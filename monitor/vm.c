@@ -9,9 +9,9 @@
 
 #include "monitor_host.h"
 
-static int shadow_mib = 24;
-module_param(shadow_mib, int, 0444);
-MODULE_PARM_DESC(shadow_mib, "Bound on a VM's shadow page tables in MiB");
+static uint shadow_kib = 24 << 10;
+module_param(shadow_kib, uint, 0444);
+MODULE_PARM_DESC(shadow_kib, "Bound on a VM's shadow page tables in KiB");
 
 static bool prefault = true;
 module_param(prefault, bool, 0444);
@@ -21,9 +21,9 @@ static bool large_pages = true;
 module_param(large_pages, bool, 0444);
 MODULE_PARM_DESC(large_pages, "Map 2 MiB at once where guest and host do");
 
-static bool audit;
-module_param(audit, bool, 0444);
-MODULE_PARM_DESC(audit, "Check all structures after every change (slow)");
+static uint audit;
+module_param(audit, uint, 0444);
+MODULE_PARM_DESC(audit, "Check shadow paging's structures after every so many changes (1: slow)");
 
 static struct vcpu *first_vcpu(void *opaque)
 {
@@ -73,7 +73,7 @@ int vm_init(struct popf_vm *vm)
 	struct shadow_config cfg = {
 		.host_levels = pgtable_l5_enabled() ? 5 : 4,
 		.host_nx = true,
-		.max_pages = clamp(shadow_mib, 2, 1024) << (20 - PAGE_SHIFT),
+		.max_pages = clamp(shadow_kib, 128u, 1u << 20) >> (PAGE_SHIFT - 10),
 		.large_pages = large_pages,
 		.prefault = prefault,
 		.audit = audit,

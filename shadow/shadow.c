@@ -97,8 +97,10 @@ void shadow_unlock(struct shadow *s)
 	report_code(s);
 	shadow_flush(s);
 	s->pending_conflict = false;
-	if (s->cfg.audit)
+	if (s->cfg.audit && ++s->unaudited >= s->cfg.audit) {
+		s->unaudited = 0;
 		ok = shadow_audit_locked(s);
+	}
 	env_mutex_unlock(&s->lock);
 
 	env_bug_on(!ok);

@@ -154,6 +154,7 @@ struct shadow {
 	bool has_window, has_region;
 	u32 code_traced; /* frames with SHADOW_TRACE_CODE */
 	u32 stale; /* frames with SHADOW_TRACE_STALE */
+	u32 unaudited; /* changes since the last audit */
 	struct shadow_stats stats;
 };
 

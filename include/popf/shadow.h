@@ -66,7 +66,7 @@ struct shadow_config {
 	bool large_pages; /* use 2 MiB sptes when both sides allow */
 	bool prefault; /* map accessed neighbours with a hidden fault */
 	u32 max_pages; /* bound on shadow pages; least recently used go first */
-	bool audit; /* run shadow_audit() after every change */
+	u32 audit; /* run shadow_audit() after every so many changes; 0: never */
 	struct shadow_fixed fixed;
 };
 
