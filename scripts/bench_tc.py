@@ -35,8 +35,10 @@ Fields of tc.json:
   expansion     bytes_out_per_byte, classes[] {class, insns, guest_bytes, host_bytes}
   cost          instructions_per_insn: executed per guest instruction translated
                 (null without valgrind); zydis_share of that; insns, tus
-  guest         {rest, fork_exec}: lookups, hits, dispatch_hit_rate,
-                kernel_entries, translated (TUs), seconds; null if not run
+  guest         {rest, fork_exec}, null if not run: what the module counted of lookups
+                by the monitor (lookups, hits, dispatch_hit_rate, translated: TUs), and,
+                from a recording of the phase followed a second time: entries, hit_rate
+                of all of them, chained, ibl_hits, monitor
   default       {policy, size_kib}
   draw          the command that draws the plots
 
@@ -55,8 +57,10 @@ from bench_ops import run_guest
 TOP = guest_image.TOP
 FOLDER = os.path.join(guest_image.BUILD, "bench")
 PROGRAM = os.path.join(FOLDER, "tc")
+MARK = os.path.join(FOLDER, "mark")
 SCRIPT = "build/bench/tc.gnuplot"
 MAGIC = b"\x89popfstr"
+PHASE = os.path.join(FOLDER, "tc-{}.popfs")
 LONG = os.path.join(FOLDER, "tc-long.popfs")
 DEFAULT = {"policy": "fifo", "size_kib": 16384}
 POLICIES = ("fifo", "flush", "clock", "generational")
@@ -64,6 +68,7 @@ HITS = ("chained", "ibl_hits", "dispatch_hits", "unchained_hits", "ibl_found")
 MISSES = ("direct_misses", "ibl_misses", "dispatch_misses")
 CMDLINE = "console=ttyS0 quiet panic=-1 loglevel=4"
 END = "bench-ops-end:"
+WINDOW = "24m"  # entries of the long stream
 
 
 def packages():
@@ -85,6 +90,9 @@ def find_streams():
     folder = os.path.join(TOP, "tests/stream")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     found = [os.path.join(folder, name) for name in names if is_stream(os.path.join(folder, name))]
+    if os.environ.get("TC_RECORD") != "0" and not is_stream(LONG):
+        print("bench tc: recording a guest in the lab, once", file=sys.stderr)
+        lab("record", LONG_COMMAND, LONG)
     if is_stream(LONG):
         found.append(LONG)
     return found
@@ -197,25 +205,51 @@ def cost(streams):
 
 # --- guest --------------------------------------------------------------------
 
-# A byte to port 84h is a mark in the statistics (popf(1)).
+# /mark makes a mark in the statistics (popf(1), --stats).
 GUEST_COMMAND = r"""
-mark() { printf "\\$1" | dd of=/dev/port bs=1 seek=132 count=1 2>/dev/null; }
 load() { i=0; while [ $i -lt $1 ]; do /bin/busybox true; i=$((i+1)); done; }
-load 100; sleep 2
-mark 001; sleep 20; mark 002
+load 100; sleep 10
+echo phase-rest; /mark 1; sleep 20; /mark 2; echo end-rest
 load 50
-mark 003; load 400; mark 004
+echo phase-fork_exec; /mark 3; load 400; /mark 4; echo end-fork_exec
 """
 PHASES = {"rest": (1, 2), "fork_exec": (3, 4)}
 
+# Much of a kernel: booting, processes, files, pipes, /proc and /sys.
+LONG_COMMAND = r"""
+i=0; while [ $i -lt 30 ]; do /bin/busybox true; i=$((i+1)); done
+mkdir /tmp/a; mount -t tmpfs x /tmp/a; dd if=/dev/urandom of=/tmp/a/f bs=64k count=16 2>/dev/null
+i=0; while [ $i -lt 8 ]; do cp /tmp/a/f /tmp/a/$i; rm /tmp/a/$((i/2)) 2>/dev/null; i=$((i+1)); done
+dd if=/tmp/a/f bs=4k 2>/dev/null | wc -c
+find /proc /sys -type f 2>/dev/null | head -n 300 | xargs -n 50 cat >/dev/null 2>&1
+ip addr; ps; mount; df; umount -l /tmp/a; dmesg | tail -n 1
+"""
 
-def inside(initrd):
+
+def popf(verb, initrd, options):
+    return [os.path.join(guest_image.BUILD, "popf"), verb] + options + [
+        "--kernel", guest_image.KERNEL, "--initrd", initrd, "--cmdline", CMDLINE, "--memory", "512M"]
+
+
+def record(initrd, out):
+    """In the lab: record a guest from its first instruction to its last."""
+    run_guest(popf("record", initrd, ["--out", "/tmp/long", "--window", WINDOW, "--"]))
+    subprocess.run(["cp", "/tmp/long", out], check=True)
+    return 0
+
+
+def inside(what, initrd, *rest):
+    return record(initrd, *rest) if what == "record" else measure(initrd)
+
+
+def measure(initrd):
     """In the lab: run the guest and print what the module counted in each phase."""
     stats = "/tmp/tc-stats.json"
-    run_guest([
-        os.path.join(guest_image.BUILD, "popf"), "run", "--kernel", guest_image.KERNEL, "--initrd", initrd,
-        "--cmdline", CMDLINE, "--memory", "512M", "--stats", stats,
-    ])
+    run_guest(popf("run", initrd, ["--stats", stats]))
+    for phase in PHASES:
+        bounds = ["--from", "phase-" + phase, "--until", "end-" + phase]
+        run_guest(popf("record", initrd, ["--out", "/tmp/phase"] + bounds + ["--window", WINDOW, "--"]))
+        subprocess.run(["cp", "/tmp/phase", PHASE.format(phase)], check=True)
     with open(stats, encoding="ascii") as file:
         got = json.load(file)
     marks = {mark["number"]: mark["vcpu0"] for mark in got.get("marks", [])}
@@ -227,7 +261,6 @@ def inside(initrd):
             "lookups": change["bt_lookups"],
             "hits": change["bt_lookup_hits"],
             "dispatch_hit_rate": ratio(change["bt_lookup_hits"], change["bt_lookups"]),
-            "kernel_entries": change["kernel_entries"],
             "translated": change["bt_tus_translated"],
             "invalidated": change["bt_invalidated_tus"],
             "evicted": change["bt_evicted_tus"],
@@ -236,15 +269,31 @@ def inside(initrd):
     return 0
 
 
-def guest():
-    initrd = os.path.join(FOLDER, "tc-initrd")
-    guest_image.replace_file(initrd, guest_image.run_initrd(GUEST_COMMAND.encode(), END))
-    command = [os.path.join(TOP, "tests/lab/run"), "--module", "--timeout", "1500"]
+def lab(what, commands, *rest):
+    """Runs inside() in the lab with a guest that does this; what it printed, or None."""
+    initrd = os.path.join(FOLDER, f"tc-{what}-initrd")
+    guest_image.replace_file(initrd, guest_image.run_initrd(commands.encode(), END, [(MARK, "/mark")]))
+    command = [os.path.join(TOP, "tests/lab/run"), "--module", "--timeout", "1700"]
     if os.environ.get("O"):
         command += ["--env", "O=" + os.environ["O"]]
-    command += ["--", "/usr/bin/python3", os.path.join(TOP, "scripts/bench"), "tc-inside", initrd]
+    command += ["--", "/usr/bin/python3", os.path.join(TOP, "scripts/bench"), "tc-inside", what, initrd, *rest]
     done = subprocess.run(command, stdout=subprocess.PIPE)
-    return json.loads(done.stdout) if not done.returncode else None
+    return done.stdout if not done.returncode else None
+
+
+def guest():
+    """What the module counted, and what following the recorded phases says of all entries."""
+    got = lab("guest", GUEST_COMMAND)
+    if not got:
+        return None
+    result = json.loads(got)
+    paths = [PHASE.format(phase) for phase in PHASES]
+    options = ["--sizes", str(DEFAULT["size_kib"]), "--policies", DEFAULT["policy"]]
+    runs = json.loads(subprocess.run([PROGRAM] + options + paths, stdout=subprocess.PIPE, check=True).stdout)["runs"]
+    for phase, run in zip(PHASES, runs[1::2]):
+        seen = figures(run)
+        result[phase].update({name: seen[name] for name in ("entries", "hit_rate", "chained", "ibl_hits", "monitor")})
+    return result
 
 
 # --- plots --------------------------------------------------------------------
@@ -363,7 +412,8 @@ def table(report):
                       f"({done['insns']} of them), of which Zydis {percent(done['zydis_share'], 1)} %"]
     for phase, seen in (report["guest"] or {}).items():
         lines.append(f"guest, {phase}: {percent(seen['dispatch_hit_rate'])} % of {seen['lookups']} lookups found, "
-                     f"{seen['translated']} TUs translated")
+                     f"{seen['translated']} TUs translated; {percent(seen['hit_rate'])} % of {seen['entries']} entries, "
+                     f"{percent(ratio(seen['chained'], seen['entries']), 1)} % of them chained")
     return "\n".join(lines) + "\n"
 
 

@@ -12,3 +12,10 @@ $(O)/bench/tc: $(tc-parts) $(tc-stream) $(O)/libpopfcore.a $(O)/libzydis.a
 		-Wl,--start-group $(O)/libpopfcore.a -Wl,--end-group $(O)/libzydis.a
 
 bench-needs += $(O)/bench/tc
+
+# For the guest: static.
+$(O)/bench/mark: tests/bench/mark.c
+	$(say) CC $@
+	$(quiet)mkdir -p $(@D) && $(HOSTCC) $(warnings) -O2 -static -o $@ $<
+
+bench-needs += $(O)/bench/mark

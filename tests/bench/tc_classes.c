@@ -3,6 +3,7 @@
  * What each sort of guest instruction becomes, in bytes. A TU's records say where
  * each instruction's code begins; the int3 of a branch at the TU's end counts with
  * the branches, the jump at the end of a TU and the pad in front of it on their own.
+ * Jumps that were straightened count with the jumps, as no bytes.
  */
 #include "tc_replay.h"
 
@@ -97,80 +98,101 @@ static u32 class_of(const struct bt_insn *in)
 	}
 }
 
-/* The TU's guest instructions, counted: where each starts and its class. */
-struct insns {
-	u32 n;
-	u32 goff[BT_TU_INSNS + 2];
-	u32 class[BT_TU_INSNS + 2];
+/* Following the TU that bt has just put together, instruction by instruction. */
+struct follow {
+	struct tc_classes *c;
+	struct bt *bt;
+	u64 next; /* where the guest goes on behind the last instruction */
+	u32 class; /* of the last instruction */
 };
 
-static void count_insns(struct tc_classes *c, struct bt *bt, struct insns *list)
+/* Decode the guest's instruction at gpc; false: its code is not known. */
+static bool decode(struct bt *bt, u64 gpc)
 {
-	struct bt_trans *t = &bt->t;
-	u32 goff = 0, end = (u32)(t->cur - t->gpc), k;
+	u32 left = (u32)(POPF_PAGE_SIZE - (gpc & (POPF_PAGE_SIZE - 1)));
+	u32 n = min(left, (u32)BT_INSN_MAX);
+	u8 buf[32];
+	gfn_t gfn;
 
-	for (list->n = 0; goff < end && list->n < BT_TU_INSNS + 2; list->n++) {
-		if (decode_insn(bt, t->buf + goff, t->fetched - goff,
-				t->gpc + goff) == DECODE_CROSS)
-			return;
-		k = class_of(&bt->insn);
-		c->list[k].insns++;
-		c->list[k].guest_bytes += bt->insn.len;
-		list->goff[list->n] = goff;
-		list->class[list->n] = k;
-		goff += bt->insn.len;
-	}
+	memset(buf, 0x90, sizeof(buf));
+	if (bt->ops->fetch(bt->opaque, gpc, buf, n, &gfn))
+		return false;
+	if (n < BT_INSN_MAX)
+		bt->ops->fetch(bt->opaque, gpc + n, buf + n, BT_INSN_MAX - n,
+			       &gfn);
+	return decode_insn(bt, buf, sizeof(buf), gpc) != DECODE_CROSS;
+}
+
+static u64 jump_target(const struct bt_insn *in)
+{
+	return in->gpc + in->len + (u64)(s64)in->rel;
+}
+
+static bool is_jump(const struct bt_insn *in)
+{
+	return in->cls == CLS_JMP && in->opcode != 0xff;
+}
+
+/* The instruction just decoded is part of the TU. */
+static void count_insn(struct follow *f)
+{
+	const struct bt_insn *in = &f->bt->insn;
+
+	f->class = class_of(in);
+	f->c->list[f->class].insns++;
+	f->c->list[f->class].guest_bytes += in->len;
+	f->next = is_jump(in) ? jump_target(in) : in->gpc + in->len;
 }
 
 /*
- * Which instruction of the list record r belongs to, at being the last one's. A
- * jmp has no record but that of its exit.
+ * The next record is about the instruction at gpc. What comes before it without a
+ * record became nothing: jumps that were straightened.
  */
-static u32 advance(const struct insns *list, u32 at, const struct bt_rec *r)
+static void reach(struct follow *f, u64 gpc)
 {
 	u32 i;
 
-	if (r->flags & REC_TARGET) {
-		i = at == ~0u ? 0 : at + 1;
-		return i + 1 == list->n && list->class[i] == C_JMP ? i : at;
+	for (i = 0; f->next != gpc && i < BT_TU_INSNS; i++) {
+		if (!decode(f->bt, f->next))
+			break;
+		if (!is_jump(&f->bt->insn) && f->bt->insn.cls != CLS_NOTHING)
+			break;
+		count_insn(f);
 	}
-	for (i = 0; r->flags & REC_BOUNDARY && i < list->n; i++) {
-		if (list->goff[i] == (u32)r->goff)
-			return i;
-	}
-	return at;
+	if (decode(f->bt, gpc))
+		count_insn(f);
 }
 
-static bool ends_tu(u32 k)
+/* Where the bytes behind record r belong. */
+static u32 place_of(struct follow *f, const struct bt_rec *r)
 {
-	return k == C_JMP || k == C_CALL || k == C_JCC;
-}
-
-static u32 place_of(struct bt *bt, const struct bt_rec *r,
-		    const struct insns *list, u32 at)
-{
-	u32 k = at == ~0u ? C_PAD : list->class[at];
+	const struct tu_exit *x = &f->bt->exit[r->exit];
 
 	if (!(r->flags & REC_TARGET))
-		return k;
-	if (bt->exit[r->exit].form == FORM_JCC)
+		return f->class;
+	if (x->form == FORM_JCC)
 		return C_JCC;
-	return ends_tu(k) ? k : C_END;
+	/* A jmp has no record but that of its exit. */
+	if (decode(f->bt, f->next) && is_jump(&f->bt->insn) &&
+	    jump_target(&f->bt->insn) == x->target && f->class != C_JCC) {
+		count_insn(f);
+		return C_JMP;
+	}
+	return f->class == C_CALL || f->class == C_JCC ? f->class : C_END;
 }
 
 void tc_classes_add(struct tc_classes *c, struct bt *bt)
 {
 	struct bt_trans *t = &bt->t;
+	struct follow f = { .c = c, .bt = bt, .next = t->gpc, .class = C_PAD };
 	const struct bt_rec *r = bt->rec;
-	u32 i, end, at = ~0u;
-	struct insns list;
+	u32 i, end;
 
-	count_insns(c, bt, &list);
 	for (i = 0; i < t->nrec; i++, r++) {
-		if (r->toff >= t->entry)
-			at = advance(&list, at, r);
+		if (r->toff >= t->entry && r->flags & REC_BOUNDARY)
+			reach(&f, t->gpc + (u64)(s64)r->goff);
 		end = i + 1 < t->nrec ? r[1].toff : t->n;
-		c->list[place_of(bt, r, &list, at)].host_bytes += end - r->toff;
+		c->list[place_of(&f, r)].host_bytes += end - r->toff;
 	}
 }
 

@@ -4,11 +4,12 @@
  *
  * The recording says which TU of *its* cache the guest entered next; between two
  * entries the guest ran straight on (docs/stream-format.md). Here the cache has
- * TUs of its own, cut elsewhere, so the guest is walked through those: from where
- * it is, over the ends of TUs, to the branch that led to the next entry. At each
- * step the real cache says whether translated code would have gone on by itself, a
- * linked exit or a pad in the indirect table, or would have left for the monitor;
- * in that case the same function is called as the monitor calls.
+ * TUs of its own, cut elsewhere and straightened across jumps, so the guest is
+ * walked through those: from where it is, over the ends of TUs, to the branch that
+ * led to the next entry. At each step the real cache says whether translated code
+ * would have gone on by itself, in the same TU, through a linked exit or a pad in
+ * the indirect table, or would have left for the monitor; in that case the same
+ * function is called as the monitor calls.
  *
  * Translated code is never run, and no guest state is needed: a branch's target is
  * where the recording went.
@@ -31,6 +32,7 @@ enum leave { LEAVE_STRAIGHT, LEAVE_DIRECT, LEAVE_RET, LEAVE_JUMP };
 struct branch {
 	u16 off; /* of the instruction */
 	u8 how; /* enum leave */
+	bool jump; /* a direct jmp: need not be in the translation */
 	u64 target;
 };
 
@@ -58,6 +60,7 @@ struct replay {
 	struct tc_counts *n;
 
 	struct tu *cur; /* where the guest is; NULL: unknown */
+	u32 toff; /* and how far into its code */
 	const struct stream_tu *last; /* recorded TU entered last */
 	u32 last_off;
 	bool resync;
@@ -237,6 +240,8 @@ static u8 leave_of(const struct bt_insn *in)
 	case CLS_JMP:
 	case CLS_CALL:
 		return in->opcode == 0xff ? LEAVE_JUMP : LEAVE_DIRECT;
+	case CLS_IRET:
+		return LEAVE_JUMP;
 	case CLS_RET:
 		return LEAVE_RET;
 	default:
@@ -258,12 +263,14 @@ static struct path *path_make(struct replay *r, const struct stream_tu *tu)
 		decode_insn(r->bt, buf + at, sizeof(buf) - at, tu->gva + at);
 		b[n].off = (u16)at;
 		b[n].how = leave_of(in);
+		b[n].jump = in->cls == CLS_JMP && in->opcode != 0xff;
 		b[n].target = tu->gva + at + in->len + (u64)(s64)in->rel;
 		n += b[n].how != LEAVE_STRAIGHT;
 		at += in->len;
 	}
 	b[n].off = (u16)tu->len;
 	b[n].how = LEAVE_STRAIGHT;
+	b[n].jump = false;
 	b[n++].target = tu->gva + tu->len;
 	p = malloc(sizeof(*p) + n * sizeof(b[0]));
 	if (!p)
@@ -296,9 +303,32 @@ static const struct branch *branch_to(struct replay *r, u64 gpc)
 
 static bool arrive(struct replay *r, tpc_t tpc, int ret)
 {
-	r->cur = ret ? NULL : cache_find(r->bt, (u32)(tpc - r->bt->tc_base));
+	u32 off = (u32)(tpc - r->bt->tc_base);
+
+	r->cur = ret ? NULL : cache_find(r->bt, off);
+	if (r->cur)
+		r->toff = off - r->cur->off;
 	r->n->unknown += ret != 0;
 	return !ret;
+}
+
+/* How far into tu's code instruction gpc begins; NOWHERE: it is not in it. */
+#define NOWHERE (~0u)
+static u32 place_in(const struct tu *tu, u64 gpc)
+{
+	struct rec_iter it;
+	s64 goff = (s64)(gpc - tu->gpc);
+
+	if (!goff)
+		return tu->entry;
+	if (gpc - (tu->gpc - tu->back) >= tu->back + tu->glen)
+		return NOWHERE;
+	rec_iter_init(&it, tu);
+	while (rec_iter_next(&it)) {
+		if (it.rec.flags & REC_BOUNDARY && it.rec.goff == goff)
+			return it.rec.toff;
+	}
+	return NOWHERE;
 }
 
 static void settle(struct replay *r, u64 gpc, u32 mode)
@@ -342,35 +372,37 @@ static void enter_dispatch(struct replay *r, u64 gpc, u32 mode)
 	settle(r, gpc, mode & 1);
 }
 
-static struct tu_exit *exit_to(struct tu *tu, u64 target)
+/* The first direct exit from here on that leads to [from, to]; NULL: none. */
+static const struct tu_exit *exit_to(const struct replay *r, u64 from, u64 to,
+				     bool jumps_only)
 {
+	const struct tu *tu = r->cur;
+	const struct tu_exit *x;
 	u32 i;
 
 	for (i = 0; i < tu->nexit; i++) {
-		if (tu->exit[i].kind == BT_EXIT_DIRECT &&
-		    tu->exit[i].target == target)
-			return &tu->exit[i];
+		x = &tu->exit[i];
+		if (x->kind == BT_EXIT_DIRECT && x->site >= r->toff &&
+		    x->target - from <= to - from &&
+		    !(jumps_only && x->form == FORM_JCC))
+			return x;
 	}
 	return NULL;
 }
 
-static void enter_direct(struct replay *r, u64 gpc)
+/* Out of the current TU through x. */
+static void enter_direct(struct replay *r, const struct tu_exit *x)
 {
-	const struct tu_exit *x = exit_to(r->cur, gpc);
+	u64 before = r->made, gpc = x->target;
 	enum tc_miss why;
 	struct bt_exit e;
-	u64 before = r->made;
 	tpc_t tpc = 0;
 	int ret;
 
-	if (!x) {
-		r->n->odd++;
-		enter_dispatch(r, gpc, BT_MODE_LONG);
-		return;
-	}
 	if (x->to) {
 		r->n->chained++;
 		r->cur = x->to;
+		r->toff = place_in(r->cur, gpc);
 		settle(r, gpc, 0);
 		return;
 	}
@@ -422,6 +454,7 @@ static void enter_indirect(struct replay *r, u64 gpc, enum leave how)
 	if (pads >= 0) {
 		r->n->ibl_hits++;
 		r->cur = tu_lookup(r->bt, gpc, BT_MODE_LONG);
+		r->toff = r->cur->entry;
 		settle(r, gpc, 0);
 		return;
 	}
@@ -433,36 +466,88 @@ static void enter_indirect(struct replay *r, u64 gpc, enum leave how)
 	settle(r, gpc, 0);
 }
 
-/* Go straight on until the TU that has the instruction at gpc. */
-static bool walk_to(struct replay *r, u64 gpc)
+/* Go on to instruction gpc of the current TU; false: it is not further on in it. */
+static bool go_to(struct replay *r, u64 gpc)
 {
+	u32 at = place_in(r->cur, gpc);
+
+	if (at == NOWHERE || at < r->toff)
+		return false;
+	r->toff = at;
+	return true;
+}
+
+/*
+ * From `at`, where the guest is, straight on to b's instruction at site, over the
+ * ends of TUs. False: it cannot be told how.
+ */
+static bool walk_to(struct replay *r, u64 at, u64 site, const struct branch *b)
+{
+	const struct tu_exit *x;
 	u32 i;
 
 	for (i = 0; i < MAX_WALK && r->cur && !r->cur->dead; i++) {
-		if (gpc - r->cur->gpc < r->cur->glen)
+		if (go_to(r, site))
 			return true;
-		if (gpc < r->cur->gpc)
-			break;
-		enter_direct(r, r->cur->gpc + r->cur->glen);
+		/* A jmp is there only as its exit, or not at all. */
+		if (b->jump && (exit_to(r, b->target, b->target, true) ||
+				go_to(r, b->target)))
+			return true;
+		x = exit_to(r, at + 1, site, true);
+		/* Straight on to a jmp that is not in the translation. */
+		if (!x)
+			return b->how == LEAVE_STRAIGHT;
+		at = x->target;
+		enter_direct(r, x);
 	}
 	return false;
+}
+
+/* Does the current TU have a jcc back into itself at site? Then it leads to gpc. */
+static bool loops_at(struct replay *r, u64 site, u64 gpc)
+{
+	const struct tu *tu = r->cur;
+	u32 i;
+
+	for (i = 0; i < tu->nexit; i++) {
+		if (tu->exit[i].form != FORM_SHORT || tu->exit[i].target != site)
+			continue;
+		r->toff = place_in(tu, gpc);
+		return true;
+	}
+	return false;
+}
+
+static void take(struct replay *r, const struct branch *b, u64 gpc)
+{
+	const struct tu_exit *x;
+
+	if (b->how >= LEAVE_RET) {
+		enter_indirect(r, gpc, b->how);
+		return;
+	}
+	if (b->how == LEAVE_STRAIGHT || loops_at(r, r->last->gva + b->off, gpc))
+		return;
+	x = exit_to(r, gpc, gpc, false);
+	if (x) {
+		enter_direct(r, x);
+	} else if (!b->jump || !go_to(r, gpc)) {
+		r->n->odd++;
+		enter_dispatch(r, gpc, BT_MODE_LONG);
+	}
 }
 
 static void follow(struct replay *r, u64 gpc)
 {
 	const struct branch *b = branch_to(r, gpc);
-	u64 site = b ? r->last->gva + b->off : 0;
+	u64 at = r->last->gva + r->last_off;
 
-	if (b && b->how == LEAVE_STRAIGHT && walk_to(r, gpc))
+	if (b && walk_to(r, at, r->last->gva + b->off, b)) {
+		take(r, b, gpc);
 		return;
-	if (!b || b->how == LEAVE_STRAIGHT || !walk_to(r, site)) {
-		r->n->odd++;
-		enter_dispatch(r, gpc, BT_MODE_LONG);
-	} else if (b->how == LEAVE_DIRECT) {
-		enter_direct(r, gpc);
-	} else {
-		enter_indirect(r, gpc, b->how);
 	}
+	r->n->odd++;
+	enter_dispatch(r, gpc, BT_MODE_LONG);
 }
 
 static void on_enter(struct replay *r, const struct tc_event *e)
