@@ -24,12 +24,6 @@ static bool inside(const struct slice *s, uint64_t entry)
 	return entry >= s->from && entry - s->from < s->count;
 }
 
-/* Has the slice begun, and not ended, behind so many entries? */
-static bool between(const struct slice *s, uint64_t entries)
-{
-	return entries >= s->from && entries - s->from <= s->count;
-}
-
 static bool note_unit(struct slice *s, uint32_t id)
 {
 	uint32_t *p;
@@ -99,7 +93,7 @@ static int slice_event(struct slice *s, struct stream_event *ev,
 	if (ev->kind == STREAM_META)
 		return stream_write(w, ev);
 	if (ev->kind == STREAM_TU)
-		return keep_unit(s, ev->tu, between(s, entries), w);
+		return keep_unit(s, ev->tu, inside(s, entries), w);
 	if (ev->kind == STREAM_ENTER) {
 		if (!inside(s, entries))
 			return 0;
@@ -111,7 +105,8 @@ static int slice_event(struct slice *s, struct stream_event *ev,
 		ev->window.skipped = 0;
 		return stream_write(w, ev);
 	}
-	return between(s, entries) ? stream_write(w, ev) : 0;
+	/* Behind the last entry nothing matters any more. */
+	return inside(s, entries) ? stream_write(w, ev) : 0;
 }
 
 static bool write_slice(struct slice *s, struct stream_writer *w)
