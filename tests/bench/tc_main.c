@@ -9,8 +9,8 @@
  *	--translate		translate each TU once, follow nothing
  *
  * Writes JSON: what the streams are, a run for each stream, policy, size and pass
- * ("cold": an empty cache; "warm": the same stream once more), and, from the
- * largest cache, what each class of instruction becomes.
+ * ("cold": an empty cache; "warm": the same stream once more), and what each class
+ * of instruction becomes where nothing is evicted. Sizes ascend.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -164,34 +164,53 @@ static void print_streams(const struct tc_stream *s, u32 n)
 
 	printf("{\"streams\": [");
 	for (i = 0; i < n; i++)
-		printf("%s\n  {\"name\": \"%s\", \"entries\": %llu, \"tus\": %u}",
+		printf("%s\n  {\"name\": \"%s\", \"entries\": %llu, \"tus\": %u, "
+		       "\"flushes\": %u}",
 		       i ? "," : "", s[i].name,
-		       (unsigned long long)s[i].n_entries, s[i].n_tus);
+		       (unsigned long long)s[i].n_entries, s[i].n_tus,
+		       s[i].n_flushes);
 	printf("],\n \"runs\": [");
 }
 
 /* --- runs --------------------------------------------------------------------- */
 
+/*
+ * Every size with one policy. Where nothing is evicted, twice the room and more
+ * give the same counts: they are not replayed again.
+ */
+static void run_sizes(struct options *o, const struct tc_stream *s,
+		      struct tc_config *cfg)
+{
+	struct tc_counts n[2];
+	u32 i, fits = 0;
+
+	for (i = 0; i < o->n_sizes; i++) {
+		cfg->size = o->sizes[i] << 10;
+		if (!fits || cfg->size < 2 * fits) {
+			tc_replay(s, cfg, 2, n);
+			fits = n[0].bt.evictions + n[1].bt.evictions ?
+				       0 :
+				       cfg->size;
+		}
+		print_run(o, s, cfg, "cold", &n[0]);
+		print_run(o, s, cfg, "warm", &n[1]);
+	}
+}
+
 static void run_all(struct options *o, const struct tc_stream *s,
 		    struct tc_classes *classes)
 {
-	struct tc_config cfg;
-	struct tc_counts n[2];
-	u32 size, evict, units;
+	struct tc_config cfg = { .size = 64u << 20, .classes = classes };
+	struct tc_counts n;
+	u32 evict, units;
 
-	for (size = 0; size < o->n_sizes; size++) {
-		for (evict = 0; evict < o->n_evict; evict++) {
-			for (units = 0; units < o->n_units; units++) {
-				cfg.size = o->sizes[size] << 10;
-				cfg.evict = o->evict[evict];
-				cfg.units = o->units[units];
-				cfg.classes = NULL;
-				if (size == o->n_sizes - 1 && !evict && !units)
-					cfg.classes = classes;
-				tc_replay(s, &cfg, 2, n);
-				print_run(o, s, &cfg, "cold", &n[0]);
-				print_run(o, s, &cfg, "warm", &n[1]);
-			}
+	tc_replay(s, &cfg, 1, &n);
+	cfg.classes = NULL;
+	for (evict = 0; evict < o->n_evict; evict++) {
+		for (units = 0; units < o->n_units; units++) {
+			cfg.evict = o->evict[evict];
+			cfg.units = o->units[units];
+			run_sizes(o, s, &cfg);
 		}
 	}
 }

@@ -34,6 +34,7 @@ struct tc_stream {
 	u32 n_ranges;
 	u32 n_tus;
 	u64 n_entries; /* kept */
+	u32 n_flushes;
 };
 
 /*

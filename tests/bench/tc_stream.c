@@ -73,8 +73,10 @@ static void keep(struct tc_stream *s, struct growing *g,
 			add_range(s, g, ev);
 		break;
 	case STREAM_FLUSH:
-		if (is_guests(ev->flush.cause))
+		if (is_guests(ev->flush.cause)) {
 			add_event(s, g, STREAM_FLUSH);
+			s->n_flushes++;
+		}
 		break;
 	case STREAM_WINDOW:
 		add_event(s, g, STREAM_WINDOW);
