@@ -75,6 +75,7 @@ enum bt_class {
 	CLS_RET,
 	CLS_IRET,
 	CLS_SYSRET,
+	CLS_WRMSR,
 	CLS_PUSHF,
 	CLS_POPF,
 	CLS_CLI,
@@ -402,6 +403,9 @@ void translate_mov_sreg(struct bt *bt);
 void translate_push_sreg(struct bt *bt);
 void translate_rdtsc(struct bt *bt, bool with_aux);
 void translate_rdpid(struct bt *bt);
+
+/* translate_msr.c */
+void translate_wrmsr(struct bt *bt);
 
 /* translate_return.c */
 void translate_iret(struct bt *bt);

@@ -42,6 +42,7 @@ static const u8 by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	[M(IRETD)] = CLS_CALLOUT,
 	[M(IRETQ)] = CLS_IRET,
 	[M(SYSRET)] = CLS_SYSRET,
+	[M(WRMSR)] = CLS_WRMSR,
 	/* transactions are not offered; XBEGIN must not find them */
 	[M(XBEGIN)] = CLS_CALLOUT,
 	[M(XEND)] = CLS_CALLOUT,

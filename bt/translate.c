@@ -402,6 +402,9 @@ static void dispatch(struct bt *bt)
 	case CLS_IRET:
 		translate_iret(bt);
 		break;
+	case CLS_WRMSR:
+		translate_wrmsr(bt);
+		break;
 	case CLS_SYSRET:
 		translate_sysret(bt);
 		break;

@@ -435,6 +435,42 @@ int lapic_msr_write(struct lapic *a, u32 msr, u64 val)
 	return !write_common(a, off, val);
 }
 
+/* --- what translated code does in place --- */
+
+/* One interrupt in service, none that waits for its end, and nobody to tell. */
+static bool eoi_is_private(struct lapic *a)
+{
+	int vector = vector_highest(a, AREG_ISR);
+	u32 i, word, n = 0;
+
+	if (vector < 0 || a->eoi_exits[vector >> 6] >> (vector & 63) & 1 ||
+	    vector_highest(a, AREG_IRR) >= 0)
+		return false;
+	for (i = 0; i < 8; i++) {
+		word = apic_get(a, AREG_ISR + i * 0x10);
+		n += !word ? 0 : word & (word - 1) ? 2 : 1;
+	}
+	return n == 1;
+}
+
+void lapic_lend(struct lapic *a, struct vcpu_page *p)
+{
+	bool x2apic = is_x2apic(a);
+
+	a->eoi_lent = x2apic && eoi_is_private(a);
+	p->eoi = a->eoi_lent;
+	apic_timer_lend(a, p);
+}
+
+void lapic_take_back(struct lapic *a, struct vcpu_page *p)
+{
+	if (a->eoi_lent && READ_ONCE(p->eoi) == 2)
+		end_of_interrupt(a);
+	a->eoi_lent = false;
+	p->eoi = 0;
+	apic_timer_take_back(a, p);
+}
+
 /* --- life and state --- */
 
 static void set_x2apic_ids(struct lapic *a)

@@ -67,6 +67,10 @@ struct lapic {
 	/* Timer: see lapic_timer.c. */
 	struct popf_timer *timer;
 	u64 tsc_deadline; /* guest TSC, 0 when disarmed */
+	u64 last_deadline; /* the one before it that has come */
+	u64 expected; /* guest TSC of a timer for a deadline not yet written, or 0 */
+	bool eoi_lent; /* the vCPU page's eoi has been set */
+	bool deadline_lent; /* and its deadline may be written */
 	u64 target_ns; /* host_now_ns() of the next expiry, 0 when stopped */
 	u64 period_ns; /* of a count from TMICT to zero */
 };
@@ -96,6 +100,9 @@ void apic_timer_mode(struct lapic *a, u32 old);
 /* TDCR is about to become val. */
 void apic_timer_divide(struct lapic *a, u32 val);
 u32 apic_timer_current(struct lapic *a);
+/* Which deadlines translated code may write; take back what it has written. */
+void apic_timer_lend(struct lapic *a, struct vcpu_page *p);
+void apic_timer_take_back(struct lapic *a, struct vcpu_page *p);
 /* After KVM_SET_LAPIC: go on from the count in TMCCT. */
 void apic_timer_restore(struct lapic *a, u32 current_count);
 

@@ -10,6 +10,13 @@
  *     function never sees half of a change.
  *  2. target_ns != 0 only in one-shot and periodic mode, tsc_deadline != 0 only
  *     in TSC-deadline mode.
+ *  3. expected != 0 only while tsc_deadline is 0 and the host timer is set for it.
+ *
+ * A guest writes a deadline after each expiry, mostly one period on. Translated code
+ * may do that without an exit if the host timer cannot come too late: so when a
+ * deadline comes, the timer is set for where the next is expected, and a deadline
+ * from then on is only noted. It is looked at after the next exit, whatever for; at
+ * the latest the expected time makes one.
  */
 #include "lapic.h"
 
@@ -25,6 +32,55 @@ static u32 divisor(u32 tdcr)
 	return code == 7 ? 1 : 2u << code;
 }
 
+/* How far a deadline may be off the rhythm of those before, in guest TSC. */
+static u64 expected_slack(const struct lapic *a)
+{
+	return vm_tsc_khz(a->v->vm) / 20; /* 50 us */
+}
+
+/* The deadline has come: when will the next one be? Between 0.2 and 50 ms. */
+static void expect_next(struct lapic *a, u64 came)
+{
+	u64 khz = vm_tsc_khz(a->v->vm), period = came - a->last_deadline;
+
+	a->last_deadline = came;
+	if (period < khz / 5 || period > khz * 50)
+		return;
+	WRITE_ONCE(a->expected, came + period - expected_slack(a));
+	popf_timer_arm_tsc(a->timer, a->expected - a->v->tsc_offset);
+	/* The vCPU's thread has set another one meanwhile: that counts. */
+	came = READ_ONCE(a->tsc_deadline);
+	if (came) {
+		WRITE_ONCE(a->expected, 0);
+		popf_timer_arm_tsc(a->timer, came - a->v->tsc_offset);
+	}
+}
+
+/* True: an interrupt is due. */
+static bool deadline_fired(struct lapic *a)
+{
+	u64 came = READ_ONCE(a->tsc_deadline);
+
+	if (!came) {
+		/* It may have been written where nobody has looked yet. */
+		if (READ_ONCE(a->expected)) {
+			WRITE_ONCE(a->expected, 0);
+			vcpu_kick(a->v);
+		}
+		return false;
+	}
+	/* Set for an older one that is void. The host's clock may run fast. */
+	if ((s64)(came - vcpu_guest_tsc(a->v)) > (s64)expected_slack(a)) {
+		popf_timer_arm_tsc(a->timer, came - a->v->tsc_offset);
+		return false;
+	}
+	if (!__atomic_compare_exchange_n(&a->tsc_deadline, &came, 0, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return false;
+	expect_next(a, came);
+	return true;
+}
+
 void apic_timer_fired(void *arg)
 {
 	struct lapic *a = arg;
@@ -32,9 +88,8 @@ void apic_timer_fired(void *arg)
 	u64 now, target;
 
 	if ((lvt & LVT_BITS_MODE) == LVT_BITS_TSC_DEADLINE) {
-		if (!READ_ONCE(a->tsc_deadline))
+		if (!deadline_fired(a))
 			return;
-		WRITE_ONCE(a->tsc_deadline, 0);
 	} else if ((lvt & LVT_BITS_MODE) == LVT_BITS_PERIODIC) {
 		target = READ_ONCE(a->target_ns);
 		if (!target || !a->period_ns)
@@ -59,6 +114,7 @@ void apic_timer_stop(struct lapic *a)
 {
 	popf_timer_cancel(a->timer);
 	a->tsc_deadline = 0;
+	a->expected = 0;
 	a->target_ns = 0;
 }
 
@@ -144,7 +200,26 @@ void lapic_set_tsc_deadline(struct lapic *a, u64 tsc)
 	if (timer_mode(a) != LVT_BITS_TSC_DEADLINE)
 		return;
 	popf_timer_cancel(a->timer);
+	a->expected = 0;
 	a->tsc_deadline = tsc;
 	if (tsc)
 		popf_timer_arm_tsc(a->timer, tsc - a->v->tsc_offset);
+}
+
+void apic_timer_lend(struct lapic *a, struct vcpu_page *p)
+{
+	u64 expected = READ_ONCE(a->expected);
+
+	a->deadline_lent = expected;
+	p->deadline = 0;
+	p->deadline_neg = expected ? -expected : VCPU_NO_DEADLINE;
+}
+
+void apic_timer_take_back(struct lapic *a, struct vcpu_page *p)
+{
+	u64 written = READ_ONCE(p->deadline);
+
+	if (written && a->deadline_lent)
+		lapic_set_tsc_deadline(a, written);
+	a->deadline_lent = false;
 }

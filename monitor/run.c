@@ -326,6 +326,16 @@ static void load_breakpoints(struct vcpu *v)
 	set_debugreg(v->dr[3], 3);
 }
 
+static void lend_apic(struct vcpu *v)
+{
+	if (v->lapic) {
+		lapic_lend(v->lapic, v->page);
+		return;
+	}
+	v->page->eoi = 0;
+	v->page->deadline_neg = VCPU_NO_DEADLINE;
+}
+
 /*
  * One trip to the guest world. Returns its exit vector, or -1 when something came
  * up before the entry.
@@ -348,7 +358,10 @@ static int enter_guest(struct vcpu *v)
 		set_debugreg(0, 7);
 	trace_popf_entry(v);
 	load_breakpoints(v);
+	lend_apic(v);
 	world_switch(v);
+	if (v->lapic)
+		lapic_take_back(v->lapic, v->page);
 	fast_finish(v);
 	vector = w->data->regs.vector;
 	if (vector == VEC_DB) {

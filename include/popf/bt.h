@@ -58,6 +58,7 @@ struct bt_config {
 	u8 *tc; /* writable host mapping of the TC, contiguous */
 	bool has_fsgsbase; /* RDGSBASE/WRGSBASE execute in ring 3 */
 	bool tsc_callout; /* RDTSC must be a callout */
+	bool apic_in_place; /* EOI and TSC deadline: bt/translate_msr.c */
 	bool user_return; /* SYSCALL in translated code returns to user mode */
 	bool audit; /* run bt_audit() after every change */
 	u8 evict; /* enum bt_evict */

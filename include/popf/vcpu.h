@@ -412,6 +412,12 @@ void lapic_get_state(struct lapic *a, struct kvm_lapic_state *s);
 int lapic_set_state(struct lapic *a, const struct kvm_lapic_state *s);
 /* Vectors whose EOI userland wants (split irqchip IOAPIC, level): 256 bits. */
 void lapic_set_eoi_exits(struct lapic *a, const u64 bitmap[4]);
+/*
+ * Around a trip to the guest world: let translated code end an interrupt and
+ * set the timer by itself, and take over what it has done.
+ */
+void lapic_lend(struct lapic *a, struct vcpu_page *p);
+void lapic_take_back(struct lapic *a, struct vcpu_page *p);
 /* Take an EOI that userland must see: vector or -1. */
 int lapic_take_eoi_exit(struct lapic *a);
 

@@ -130,7 +130,15 @@ struct vcpu_page {
 	 */
 	u64 desc_at[VCPU_DESC_CHECKS];
 	u64 desc_neg[VCPU_DESC_CHECKS];
+	/* x2APIC EOI: 1 may be done in place, 2 has been. */
+	u64 eoi;
+	/* TSC deadline written in place, or 0; see bt/translate_msr.c. */
+	u64 deadline;
+	u64 deadline_neg;
 };
+
+/* In deadline_neg: no value may be written in place. */
+#define VCPU_NO_DEADLINE (1ull << 63)
 
 #define VCPU_RFLAGS_IF 0x200ull
 
