@@ -148,6 +148,17 @@ int fast_prepare(struct vcpu *v, const struct shadow_mode *m)
 	return 0;
 }
 
+void fast_again(struct vcpu *v)
+{
+	struct world *w = v->world;
+	struct world_data *d = w->data;
+
+	if (!d->crossed)
+		return;
+	w->user = d->user;
+	d->cr3 = d->user ? d->user_cr3 : d->kernel_cr3;
+}
+
 void fast_finish(struct vcpu *v)
 {
 	struct world *w = v->world;

@@ -181,8 +181,11 @@ u64 world_user_cr4(const struct vcpu *v);
 u64 world_descriptor(const struct world *w, u16 sel);
 /* The selector hardware may load for a data segment, 0 when it may not. */
 u16 world_selector(const struct vcpu *v, u16 sel);
-/* Switch to the guest and back. Interrupts off. */
-void world_switch(struct vcpu *v);
+/*
+ * Switch to the guest and back. Interrupts off. again: since the last switch there
+ * was nothing but a host interrupt; the guest may be in its other mode by now.
+ */
+void world_switch(struct vcpu *v, bool again);
 
 /* move.c: get out of the guest's way; v is canonical. */
 enum emul world_move(struct vcpu *v);

@@ -337,32 +337,29 @@ static void lend_apic(struct vcpu *v)
 }
 
 /*
- * One trip to the guest world. Returns its exit vector, or -1 when something came
- * up before the entry.
+ * One trip to the guest world, interrupts off. False when something came up before
+ * the entry.
  */
-static int enter_guest(struct vcpu *v)
+static bool make_trip(struct vcpu *v, bool again)
 {
 	struct world *w = v->world;
 	u32 vector;
-	int ret = -1;
 
-	preempt_disable();
-	local_irq_disable();
 	if (!vcpu_guest_begin(v))
-		goto out;
+		return false;
 	if (!w->bouncing && !w->nudge &&
-	    (__xfer_to_guest_mode_work_pending() || code_is_stale(w)))
-		goto out_mode;
+	    (__xfer_to_guest_mode_work_pending() || code_is_stale(w))) {
+		vcpu_guest_end(v);
+		return false;
+	}
 	vcpu_fpu_prepare(v);
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
-	trace_popf_entry(v);
 	load_breakpoints(v);
 	lend_apic(v);
-	world_switch(v);
+	world_switch(v, again);
 	if (v->lapic)
 		lapic_take_back(v->lapic, v->page);
-	fast_finish(v);
 	vector = w->data->regs.vector;
 	if (vector == VEC_DB) {
 		get_debugreg(w->dr6, 6);
@@ -372,13 +369,43 @@ static int enter_guest(struct vcpu *v)
 		hw_breakpoint_restore();
 	v->stats.exits++;
 	replay_host_event(v, vector);
-	ret = vector;
-out_mode:
 	vcpu_guest_end(v);
-out:
+	return true;
+}
+
+/* The exit was the host's business alone, and that is done? */
+static bool may_go_back(const struct vcpu *v)
+{
+	const struct world_data *d = v->world->data;
+
+	return d->regs.vector >= FIRST_EXTERNAL_VECTOR &&
+	       d->regs.vector < NR_VECTORS && !d->noted &&
+	       !v->world->bouncing && !v->world->nudge;
+}
+
+/*
+ * To the guest world until an exit concerns the guest or the host wants more than
+ * its interrupt handled: the registers stay where the switch has put them. Returns
+ * the exit vector, or -1 when something came up before the first entry.
+ */
+static int enter_guest(struct vcpu *v)
+{
+	int vector = -1;
+
+	preempt_disable();
+	local_irq_disable();
+	trace_popf_entry(v);
+	while (make_trip(v, vector >= 0)) {
+		vector = v->world->data->regs.vector;
+		if (!may_go_back(v))
+			break;
+		fast_again(v);
+	}
+	if (vector >= 0)
+		fast_finish(v);
 	local_irq_enable();
 	preempt_enable();
-	return ret;
+	return vector;
 }
 
 static enum emul region_faulted(struct vcpu *v)

@@ -30,6 +30,8 @@ void sync_load_page(struct vcpu *v);
  */
 int fast_prepare(struct vcpu *v, const struct shadow_mode *m);
 void fast_finish(struct vcpu *v);
+/* Instead of finish: enter again as the exit left everything. */
+void fast_again(struct vcpu *v);
 
 /* guest_kernel.c: translated code */
 enum emul run_kernel_exit(struct vcpu *v, u32 vector);

@@ -512,7 +512,7 @@ static void world_prepare_msrs(struct vcpu *v)
 	hostmsr_set(HMSR_TSC_AUX, v->tsc_aux);
 }
 
-void world_switch(struct vcpu *v)
+void world_switch(struct vcpu *v, bool again)
 {
 	struct world *w = v->world;
 	struct world_data *d = w->data;
@@ -522,8 +522,11 @@ void world_switch(struct vcpu *v)
 	world_hide_tc_selectors(w);
 	world_prepare_msrs(v);
 	hostmsr_pge_off();
-	d->cr0 = world_cr0(v, w->user);
-	d->cr4 = world_cr4(v);
+	/* Where the mode may have changed these are the same for both. */
+	if (!again) {
+		d->cr0 = world_cr0(v, w->user);
+		d->cr4 = world_cr4(v);
+	}
 	d->fsgsbase = !!(d->cr4 & X86_CR4_FSGSBASE);
 	d->regs.vector = EXIT_POISON;
 	d->noted = 0;

@@ -272,6 +272,121 @@ static void tsc_deadline_timer(void **state)
 	assert_int_equal(lapic_pending(A), -1);
 }
 
+#define PAGE (&rig->page)
+
+static void eoi_is_lent_when_nobody_waits_for_it(void **state)
+{
+	u64 bitmap[4] = { 0, 1ull << 5, 0, 0 };
+
+	enable();
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0); /* nothing in service */
+	lapic_deliver(A, 0x52, 0, false);
+	lapic_accept(A, 0x52);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0); /* xAPIC has another way */
+	x2apic();
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 1);
+	lapic_take_back(A, PAGE);
+	assert_int_equal(xrd(0x812), 1u << 0x12); /* ISR: not ended */
+	lapic_lend(A, PAGE);
+	PAGE->eoi = 2;
+	lapic_take_back(A, PAGE);
+	assert_int_equal(xrd(0x812), 0);
+	/* Another one waits, another one is in service, userland wants it. */
+	lapic_deliver(A, 0x52, 0, false);
+	lapic_accept(A, 0x52);
+	lapic_deliver(A, 0x31, 0, false);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0);
+	lapic_accept(A, 0x31);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0);
+	lapic_msr_write(A, 0x80b, 0);
+	lapic_msr_write(A, 0x80b, 0);
+	lapic_set_eoi_exits(A, bitmap);
+	lapic_deliver(A, 0x45, 0, true);
+	lapic_accept(A, 0x45);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0);
+	/* What the guest writes there without leave counts for nothing. */
+	PAGE->eoi = 2;
+	lapic_take_back(A, PAGE);
+	assert_int_equal(xrd(0x812), 1u << 5);
+}
+
+static u64 ticks(u64 us)
+{
+	return us * vm_tsc_khz(rig->v.vm) / 1000;
+}
+
+/* Deadlines in a rhythm of 4 ms, up to the one that has been lent. */
+static u64 start_rhythm(void)
+{
+	u64 first = vcpu_guest_tsc(&rig->v) + ticks(4000);
+	u32 i;
+
+	x2apic();
+	assert_int_equal(lapic_msr_write(A, 0x832, 0x40042), 0);
+	for (i = 0; i < 2; i++) {
+		lapic_set_tsc_deadline(A, first + i * ticks(4000));
+		rig_advance_tsc(ticks(4000));
+		assert_int_equal(lapic_pending(A), 0x42);
+		lapic_accept(A, 0x42);
+		lapic_msr_write(A, 0x80b, 0);
+	}
+	return first + 2 * ticks(4000);
+}
+
+static void a_deadline_in_rhythm_may_be_written_in_place(void **state)
+{
+	u64 next = start_rhythm();
+
+	lapic_lend(A, PAGE);
+	assert_true((s64)(next + PAGE->deadline_neg) >= 0);
+	assert_true((s64)(next - ticks(200) + PAGE->deadline_neg) < 0);
+	PAGE->deadline = next;
+	lapic_take_back(A, PAGE);
+	assert_int_equal(lapic_get_tsc_deadline(A), next);
+	/* While it is set nothing is lent: an earlier one would have to go. */
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->deadline_neg, VCPU_NO_DEADLINE);
+	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v) - ticks(100));
+	assert_int_equal(lapic_pending(A), -1);
+	rig_advance_tsc(ticks(100));
+	assert_int_equal(lapic_pending(A), 0x42);
+}
+
+static void the_expected_time_makes_an_exit_and_no_interrupt(void **state)
+{
+	u64 next = start_rhythm();
+	u32 kicks;
+
+	lapic_lend(A, PAGE);
+	PAGE->deadline = next + ticks(500);
+	kicks = rig->kicks;
+	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v));
+	assert_int_equal(rig->kicks, kicks + 1);
+	assert_int_equal(lapic_pending(A), -1);
+	lapic_take_back(A, PAGE);
+	rig_advance_tsc(ticks(499));
+	assert_int_equal(lapic_pending(A), -1);
+	rig_advance_tsc(ticks(1));
+	assert_int_equal(lapic_pending(A), 0x42);
+}
+
+static void a_deadline_that_nobody_lent_is_not_taken(void **state)
+{
+	x2apic();
+	assert_int_equal(lapic_msr_write(A, 0x832, 0x40042), 0);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->deadline_neg, VCPU_NO_DEADLINE);
+	PAGE->deadline = vcpu_guest_tsc(&rig->v) + 1000;
+	lapic_take_back(A, PAGE);
+	assert_int_equal(lapic_get_tsc_deadline(A), 0);
+}
+
 static void software_disable_masks_the_lvt(void **state)
 {
 	enable();
@@ -434,6 +549,10 @@ int main(void)
 		T(one_shot_timer_fires_once),
 		T(periodic_timer_does_not_drift),
 		T(tsc_deadline_timer),
+		T(eoi_is_lent_when_nobody_waits_for_it),
+		T(a_deadline_in_rhythm_may_be_written_in_place),
+		T(the_expected_time_makes_an_exit_and_no_interrupt),
+		T(a_deadline_that_nobody_lent_is_not_taken),
 		T(software_disable_masks_the_lvt),
 		T(lint0_decides_about_extint),
 		T(msi_routing),

@@ -323,6 +323,61 @@ static void test_rdtsc_is_a_callout_when_asked_for(void **state)
 	rig.bt->cfg.tsc_callout = false;
 }
 
+static void wrmsr(u64 rcx, u64 rax, u64 rdx)
+{
+	st.gpr[1] = rcx;
+	st.gpr[0] = rax;
+	st.gpr[2] = rdx;
+	CODE("\x0f\x30\x48\xff\xc6"); /* wrmsr; inc rsi */
+	run_to_end();
+	assert_int_equal(res.st.gpr[0], rax);
+	assert_int_equal(res.st.gpr[1], rcx);
+	assert_int_equal(res.st.gpr[2], rdx);
+	assert_int_equal(res.st.gpr[6], st.gpr[6] + 1);
+}
+
+static void test_eoi_is_done_in_place_when_it_may_be(void **state)
+{
+	rig.bt->cfg.apic_in_place = true;
+	fresh();
+	rig.page->eoi = 1;
+	wrmsr(0x770000000000080bull, 0x5500000000ull, 0x6600000000ull);
+	assert_int_equal(callouts, 0);
+	assert_int_equal(rig.page->eoi, 2);
+	/* Once only, with nothing but zero, and no other register. */
+	wrmsr(0x80b, 0, 0);
+	assert_int_equal(callouts, 1);
+	rig.page->eoi = 1;
+	wrmsr(0x80b, 1, 0);
+	wrmsr(0x80b, 0, 1);
+	wrmsr(0x80c, 0, 0);
+	wrmsr(0x80a, 0, 0);
+	assert_int_equal(callouts, 5);
+	assert_int_equal(rig.page->eoi, 1);
+	rig.bt->cfg.apic_in_place = false;
+}
+
+static void test_a_deadline_is_stored_in_place_from_the_lent_one_on(void **state)
+{
+	u64 from = 0x123456789abcull;
+
+	rig.bt->cfg.apic_in_place = true;
+	fresh();
+	rig.page->deadline_neg = -from;
+	wrmsr(0x6e0, 0xaa56789abcull, 0xbb00001234ull);
+	assert_int_equal(callouts, 0);
+	assert_int_equal(rig.page->deadline, from);
+	rig.page->deadline = 0;
+	wrmsr(0x6e0, 0x56789abb, 0x1234); /* one earlier */
+	wrmsr(0x6e0, 0, 0); /* disarm */
+	assert_int_equal(callouts, 2);
+	rig.page->deadline_neg = VCPU_NO_DEADLINE;
+	wrmsr(0x6e0, 0xffffffff, 0x7fffffff);
+	assert_int_equal(callouts, 3);
+	assert_int_equal(rig.page->deadline, 0);
+	rig.bt->cfg.apic_in_place = false;
+}
+
 static void test_rdpid_reads_the_virtual_tsc_aux(void **state)
 {
 	fresh();
@@ -578,6 +633,21 @@ static void test_inline_sequences_are_atomic_at_every_host_instruction(void **s)
 	ignore_ad = false;
 }
 
+static void test_wrmsr_is_atomic_at_every_host_instruction(void **state)
+{
+	rig.bt->cfg.apic_in_place = true;
+	fresh();
+	ignore_ad = false;
+	rig.page->deadline_neg = -5ull;
+	st.gpr[1] = 0x6e0;
+	ATOMIC("\x0f\x30\xcc"); /* a deadline */
+	st.gpr[1] = 0x80b;
+	st.gpr[0] = st.gpr[2] = 0;
+	rig.page->eoi = 1;
+	ATOMIC("\x0f\x30\xcc"); /* EOI */
+	rig.bt->cfg.apic_in_place = false;
+}
+
 /* Where the stack is not there, the fault is the instruction's. */
 static void test_stack_faults_are_precise(void **state)
 {
@@ -736,6 +806,10 @@ int main(void)
 			test_sti_at_the_end_of_a_page_is_a_callout),
 		cmocka_unit_test(test_popf_delivers_at_once),
 		cmocka_unit_test(test_swapgs_exchanges_the_bases),
+		cmocka_unit_test(test_eoi_is_done_in_place_when_it_may_be),
+		cmocka_unit_test(
+			test_a_deadline_is_stored_in_place_from_the_lent_one_on),
+		cmocka_unit_test(test_wrmsr_is_atomic_at_every_host_instruction),
 		cmocka_unit_test(
 			test_swapgs_without_fsgsbase_is_a_callout),
 		cmocka_unit_test(
