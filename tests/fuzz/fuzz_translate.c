@@ -89,6 +89,8 @@ static struct bt *translator(uint8_t settings)
 		.window = places[settings & SET_PLACE].window,
 		.tc_size = TC_SIZE,
 		.has_fsgsbase = !(settings & SET_NO_FSGSBASE),
+		.apic_in_place = true,
+		.user_return = true,
 		.tsc_callout = settings & SET_TSC_CALLOUT,
 	};
 

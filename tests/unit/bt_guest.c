@@ -71,6 +71,8 @@ struct bt *guest_create(enum bt_evict evict, u32 units)
 		.ibl_tpc = ibl_tpc,
 		.tc = tc,
 		.has_fsgsbase = true,
+		.apic_in_place = true,
+		.user_return = true,
 		.audit = true,
 		.evict = (u8)evict,
 		.units = units,

@@ -359,6 +359,8 @@ static void replay_init(struct replay *r, u32 tc_size)
 		.tc_size = tc_size,
 		.bounce_code = bounce_code,
 		.has_fsgsbase = true,
+		.apic_in_place = true,
+		.user_return = true,
 	};
 
 	memset(r, 0, sizeof(*r));
