@@ -255,7 +255,7 @@ export CMD HOST MEM APPEND ENGINE TIMEOUT ARGS OPS BENCH_SCALE BENCH_TIME BENCH_
 export TC_STREAMS TC_LIMIT TC_RECORD TC_GUEST
 export LAB_KERNEL
 
-bench: $(if $(filter native,$(BENCH)),bench-native,guest lab-needs $(bench-needs))
+bench: $(if $(filter native,$(BENCH)),bench-native,$(if $(filter report,$(BENCH)),,guest lab-needs $(bench-needs)))
 	$(quiet)scripts/$(if $(filter native,$(BENCH)),bench-native,bench $(or $(BENCH),boot))
 
 # --- the rest ---------------------------------------------------------------
