@@ -108,7 +108,7 @@ static int64_t run_signal(uint64_t n)
 	return 0;
 }
 
-static volatile char *target;
+static volatile char *volatile target;
 static volatile uint64_t faults_left;
 
 /* The store is done again and again until the page is made writable. */
