@@ -226,6 +226,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 	u32 i;
 
 	vcpu_forget_walks(v);
+	shadow_sync(v->shadow);
 	code_forget_pages(v);
 	world_watch(v);
 	if (old_cr3 == v->cr3)
@@ -240,6 +241,7 @@ void vcpu_cr3_changed(struct vcpu *v, u64 old_cr3)
 void vcpu_mmu_changed(struct vcpu *v, bool flush_code)
 {
 	vcpu_forget_walks(v);
+	shadow_sync(v->shadow);
 	if (v->world)
 		code_forget_pages(v);
 	if (flush_code && v->bt)

@@ -21,6 +21,10 @@ static bool large_pages = true;
 module_param(large_pages, bool, 0444);
 MODULE_PARM_DESC(large_pages, "Map 2 MiB at once where guest and host do");
 
+static bool unsync = true;
+module_param(unsync, bool, 0444);
+MODULE_PARM_DESC(unsync, "See stores to page tables only when the guest flushes its TLB");
+
 static uint audit;
 module_param(audit, uint, 0444);
 MODULE_PARM_DESC(audit, "Check shadow paging's structures after every so many changes (1: slow)");
@@ -76,6 +80,7 @@ int vm_init(struct popf_vm *vm)
 		.max_pages = clamp(shadow_kib, 128u, 1u << 20) >> (PAGE_SHIFT - 10),
 		.large_pages = large_pages,
 		.prefault = prefault,
+		.unsync = unsync,
 		.audit = audit,
 	};
 	int ret;

@@ -9,7 +9,8 @@
  *     consistent in both directions; each page's count of them is right.
  *  4. A traced frame has no writable spte and is under no large one.
  *  5. A frame has the page-table trace if and only if a live shadow page
- *     shadows it as a table.
+ *     shadows it as a table and it is not on the list of tables out of sync;
+ *     all shadow pages of those say so, and may be of such a table.
  *  6. Every live page is in the hash exactly once; no two have the same key.
  *  7. The LRU list holds exactly the live pages; live and free add up.
  *  8. Region and window are where they belong, complete, and nowhere else; the
@@ -219,6 +220,30 @@ static void check_list(struct audit *a, u32 head, u32 target, bool leaf)
 	}
 }
 
+static bool is_unsync(const struct shadow *s, u32 gfn)
+{
+	u32 i;
+
+	for (i = 0; i < s->nr_unsync; i++)
+		if (s->unsync[i].gfn == gfn)
+			return true;
+	return false;
+}
+
+static void check_unsync(struct audit *a)
+{
+	struct shadow *s = a->s;
+	struct shadow_page *sp;
+	u32 i;
+
+	for (i = 0; i < s->nr_unsync; i++) {
+		sp = shadow_page_next(s, NULL, s->unsync[i].gfn);
+		if (!sp || !sp->unsync)
+			offence(a, 5, "out of sync without a page",
+				s->unsync[i].gfn, i);
+	}
+}
+
 static void check_page(struct audit *a, struct shadow_page *sp)
 {
 	struct shadow *s = a->s;
@@ -229,9 +254,11 @@ static void check_page(struct audit *a, struct shadow_page *sp)
 		offence(a, 6, "not in the hash, or the key is not unique",
 			sp->id, sp->role.word);
 	if (shadow_page_is_table(sp) &&
-	    !(shadow_trace_bits(s, sp->gfn) & SHADOW_TRACE_PT))
-		offence(a, 5, "shadowed table without a trace", sp->gfn,
-			sp->id);
+	    sp->unsync == !!(shadow_trace_bits(s, sp->gfn) & SHADOW_TRACE_PT))
+		offence(a, 5, "trace of a shadowed table", sp->gfn, sp->id);
+	if (sp->unsync && (!is_unsync(s, sp->gfn) || sp->role.level > 3 ||
+			   sp->code || sp->role.window))
+		offence(a, 5, "out of sync, but must not be", sp->gfn, sp->id);
 	for (view = 0; view < SHADOW_VIEWS; view++) {
 		struct shadow_page *cur = s->cur[view];
 
@@ -330,6 +357,7 @@ bool shadow_audit_locked(struct shadow *s)
 	u32 i;
 
 	check_roots(&a);
+	check_unsync(&a);
 	check_hash_and_lru(&a);
 	for (i = 1; i <= s->cfg.max_pages && a.ok; i++)
 		if (s->sp[i].live)

@@ -112,6 +112,14 @@ static void make_tables(struct shadow *s, const struct shadow_mode *m,
 				shadow_table_role(s, m, view, w, level));
 }
 
+/* The walk for translated code goes through here: changes must be seen at once. */
+static void mark_code(struct shadow *s, struct shadow_page *sp)
+{
+	sp->code = true;
+	if (sp->unsync)
+		shadow_unsync_end(s, sp->gfn);
+}
+
 /* Is there anything in this table where the window is? Once per page. */
 static void want_pde_check(struct shadow *s, struct shadow_page *sp)
 {
@@ -141,6 +149,7 @@ int shadow_build(struct shadow *s, const struct shadow_mode *m,
 	if (!sp)
 		return -ENOMEM;
 	shadow_page_touch(s, sp);
+	s->lower = !w->code && !(w->gva >> 47);
 	sp = shadow_root_top(s, sp, w->gva);
 	for (level = GUEST_LEVELS; level > w->level && !s->new_trace; level--) {
 		u32 index = pt_index(w->gva, level);
@@ -149,7 +158,10 @@ int shadow_build(struct shadow *s, const struct shadow_mode *m,
 			shadow_table_role(s, m, view, w, level - 1);
 
 		shadow_page_touch(s, sp);
-		sp->code |= w->code;
+		if (w->code)
+			mark_code(s, sp);
+		if (s->new_trace)
+			break;
 		child = child_of(s, sp, index);
 		if (!child || child->gfn != gfn ||
 		    child->role.word != role.word) {
@@ -167,10 +179,11 @@ int shadow_build(struct shadow *s, const struct shadow_mode *m,
 		sp = child;
 		want_pde_check(s, sp);
 	}
+	shadow_page_touch(s, sp);
+	if (w->code && !s->new_trace)
+		mark_code(s, sp);
 	if (s->new_trace)
 		return -EAGAIN;
-	shadow_page_touch(s, sp);
-	sp->code |= w->code;
 	if (leaf)
 		*leaf = sp;
 	return 0;
@@ -311,6 +324,8 @@ static int fault_locked(struct shadow *s, const struct shadow_mode *m,
 	err = shadow_build(s, m, view, w, &sp);
 	if (err)
 		return err;
+	if (access & PF_ERR_WRITE)
+		(void)shadow_unsync_begin(s, w->gfn);
 	if (!map_leaf(s, sp, w, rq, pf))
 		return -ENOMEM;
 	if (!(access & PF_ERR_WRITE)) {

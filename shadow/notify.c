@@ -124,6 +124,7 @@ void shadow_zap_gfns(struct shadow *s, gfn_t first, gfn_t count)
 	shadow_lock(s);
 	s->gen++;
 	for_range(s, first, count, zap_block, true);
+	shadow_unsync_zap(s, first, count);
 	shadow_unlock(s);
 }
 

@@ -112,9 +112,10 @@ static struct shadow_page *page_new(struct shadow *s, u32 gfn,
 }
 
 /*
- * Find or make. A new page has its fixed entries and nothing else; if it makes
- * its guest table traced, new_trace is set: what was read from the table before
- * cannot be relied on. NULL only by a bug (shadow_reserve() was not called).
+ * Find or make. A new page has its fixed entries and nothing else; its guest table
+ * is out of sync (s->lower allows that) or traced. If it was neither before,
+ * new_trace is set: what was read from the table cannot be relied on. NULL only by
+ * a bug (shadow_reserve() was not called).
  */
 struct shadow_page *shadow_page_get(struct shadow *s, u32 gfn,
 				    union shadow_role role)
@@ -127,7 +128,8 @@ struct shadow_page *shadow_page_get(struct shadow *s, u32 gfn,
 	if (!sp)
 		return NULL;
 	if (shadow_page_is_table(sp) &&
-	    !(shadow_trace_bits(s, gfn) & SHADOW_TRACE_PT)) {
+	    !(shadow_trace_bits(s, gfn) & SHADOW_TRACE_PT) &&
+	    !(s->cfg.unsync && shadow_unsync_new(s, sp, s->lower))) {
 		env_bug_on(!shadow_trace_set(s, gfn, SHADOW_TRACE_PT));
 		s->new_trace = true;
 		s->gen++;
@@ -290,8 +292,11 @@ static void clear_all(struct shadow *s, struct shadow_page *sp)
 
 static void drop_table_trace(struct shadow *s, struct shadow_page *sp)
 {
-	if (shadow_page_is_table(sp) && !shadow_page_next(s, NULL, sp->gfn))
-		shadow_trace_clear(s, sp->gfn, SHADOW_TRACE_PT);
+	if (!shadow_page_is_table(sp) || shadow_page_next(s, NULL, sp->gfn))
+		return;
+	shadow_trace_clear(s, sp->gfn, SHADOW_TRACE_PT);
+	if (sp->unsync)
+		shadow_unsync_forget(s, sp->gfn);
 }
 
 /*

@@ -22,6 +22,7 @@ void shadow_lock(struct shadow *s)
 	env_mutex_lock(&s->lock);
 	s->kicked = false;
 	s->new_trace = false;
+	s->lower = false;
 }
 
 /*
@@ -117,6 +118,7 @@ static bool config_valid(const struct shadow_config *cfg)
 static void free_memory(struct shadow *s)
 {
 	env_free((void *)s->cfg.fixed.window_pde);
+	env_free(s->sync_buf);
 	env_free(s->hash);
 	env_free(s->sp);
 	env_free(s);
@@ -134,7 +136,8 @@ static bool alloc_memory(struct shadow *s, const struct shadow_fixed *fixed,
 	s->sp = env_zalloc((n + 1) * sizeof(*s->sp));
 	*pdes = env_zalloc((fixed->window_pdes + 1) * sizeof(u64));
 	s->cfg.fixed.window_pde = *pdes;
-	return s->hash && s->sp && *pdes;
+	s->sync_buf = env_zalloc(PT_ENTRIES * sizeof(*s->sync_buf));
+	return s->hash && s->sp && *pdes && s->sync_buf;
 }
 
 /* NULL: out of memory, or a configuration that cannot be (see the header). */
@@ -158,6 +161,7 @@ struct shadow *shadow_create(struct popf_vm *vm, const struct shadow_config *cfg
 	s->ops = ops;
 	s->opaque = opaque;
 	env_mutex_init(&s->lock);
+	env_mutex_init(&s->sync_lock);
 	if (!alloc_memory(s, &cfg->fixed, &pdes))
 		goto fail;
 	for (id = s->cfg.max_pages; id; id--) {
@@ -200,9 +204,10 @@ void shadow_destroy(struct shadow *s)
 	free_memory(s);
 }
 
-/* Sptes always follow the guest's tables, so there is nothing to drop. */
+/* All other sptes follow the guest's tables at once. */
 void shadow_invlpg(struct shadow *s, const struct shadow_mode *m, gva_t gva)
 {
+	shadow_sync_gva(s, gva);
 }
 
 void shadow_get_stats(struct shadow *s, struct shadow_stats *out)

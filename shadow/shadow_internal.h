@@ -33,6 +33,7 @@
 #define PREFAULT 8u /* entries of a group, divides CHUNK_LINKS */
 #define BLOCK_HASH 1024u
 #define PENDING_GFNS 8u
+#define UNSYNC_MAX 64u
 
 /* What one operation may need at most while it holds the lock. */
 #define NEED_PAGES 6u
@@ -97,6 +98,7 @@ struct shadow_page {
 	bool pinned; /* part of a current root */
 	bool code; /* translated code was fetched through it */
 	bool checked; /* looked for window conflicts */
+	bool unsync; /* its table is on the list of those out of sync */
 };
 
 struct shadow_block {
@@ -108,6 +110,12 @@ struct shadow_block {
 	bool no_large; /* writes are logged: 4 KiB only */
 	u32 rmap[PT_ENTRIES]; /* lists of 4 KiB sptes */
 	u8 trace[PT_ENTRIES]; /* SHADOW_TRACE_* */
+};
+
+/* A guest table that is shadowed but not traced. */
+struct shadow_unsync {
+	u32 gfn;
+	u32 idle; /* flushes in a row that found no change in it */
 };
 
 /* Preallocated memory; each kind is a list linked through its first word. */
@@ -129,6 +137,8 @@ struct shadow {
 	bool kicked, removed;
 	/* This lock hold: a guest table has become traced. */
 	bool new_trace;
+	/* This lock hold: tables of the lower half may start out of sync. */
+	bool lower;
 	/* This lock hold: code or tables have lost their contents. */
 	bool contents_gone;
 	/* What to report after unlocking. */
@@ -152,6 +162,11 @@ struct shadow {
 	struct shadow_page *cur[SHADOW_VIEWS];
 	struct shadow_page *win_l3, *win_l2; /* path where the guest has none */
 	bool has_window, has_region;
+	struct shadow_unsync unsync[UNSYNC_MAX];
+	u32 nr_unsync;
+	/* Outside lock: one shadow_sync() at a time, with its copy of a table. */
+	struct env_mutex sync_lock;
+	u64 *sync_buf;
 	u32 code_traced; /* frames with SHADOW_TRACE_CODE */
 	u32 stale; /* frames with SHADOW_TRACE_STALE */
 	u32 unaudited; /* changes since the last audit */
@@ -235,6 +250,14 @@ void shadow_zap_list(struct shadow *s, u32 *head);
 u32 shadow_trace_bits(struct shadow *s, gfn_t gfn);
 bool shadow_trace_set(struct shadow *s, gfn_t gfn, u32 kind);
 void shadow_trace_clear(struct shadow *s, gfn_t gfn, u32 kind);
+
+/* unsync.c */
+bool shadow_unsync_new(struct shadow *s, struct shadow_page *sp, bool lower);
+bool shadow_unsync_begin(struct shadow *s, gfn_t gfn);
+void shadow_unsync_end(struct shadow *s, u32 gfn);
+void shadow_unsync_forget(struct shadow *s, u32 gfn);
+void shadow_unsync_zap(struct shadow *s, gfn_t first, gfn_t count);
+void shadow_sync_gva(struct shadow *s, gva_t gva);
 
 /* page.c */
 struct shadow_page *shadow_page_find(struct shadow *s, u32 gfn,

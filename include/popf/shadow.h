@@ -65,6 +65,7 @@ struct shadow_config {
 	bool host_nx; /* EFER.NXE is on in the guest world */
 	bool large_pages; /* use 2 MiB sptes when both sides allow */
 	bool prefault; /* map accessed neighbours with a hidden fault */
+	bool unsync; /* let tables be out of sync until the TLB is flushed */
 	u32 max_pages; /* bound on shadow pages; least recently used go first */
 	u32 audit; /* run shadow_audit() after every so many changes; 0: never */
 	struct shadow_fixed fixed;
@@ -185,8 +186,12 @@ int shadow_write(struct shadow *s, gpa_t gpa, const void *buf, u32 len,
 int shadow_cmpxchg(struct shadow *s, gpa_t gpa, u64 *old, u64 new, u32 len,
 		   u32 *trace);
 
-/* Guest INVLPG / TLB flush, for whatever is cached lazily. */
+/*
+ * The guest flushes its TLB, by INVLPG or as a whole (CR3 load, CR4.PGE, ...): what
+ * is cached lazily follows its tables when these return.
+ */
 void shadow_invlpg(struct shadow *s, const struct shadow_mode *m, gva_t gva);
+void shadow_sync(struct shadow *s);
 
 /*
  * Forget all sptes to these frames, and all that is derived from page tables and

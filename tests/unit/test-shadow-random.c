@@ -680,6 +680,19 @@ static void elsewhere(struct popf_vm *vm, void *arg)
 	(void)vm;
 }
 
+/* The guest flushes its TLB, all of it or page by page. */
+static void flush(struct fuzz *z)
+{
+	u32 i;
+
+	if (one_in(z, 2)) {
+		shadow_sync(z->r->s);
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		shadow_invlpg(z->r->s, &z->r->m, places[i]);
+}
+
 static void step(struct fuzz *z)
 {
 	u32 what = below(z, 100);
@@ -707,6 +720,7 @@ static void step(struct fuzz *z)
 	else if (one_in(z, 4))
 		move_window(z);
 	z->hook_in = 0;
+	flush(z);
 	fetch_roots(z);
 	settle(z);
 	fetch_roots(z);
@@ -726,6 +740,8 @@ static void run_fuzz(u8 levels, bool large, u32 max_pages, u64 seed)
 	struct shadow_config cfg = { .host_levels = levels,
 				     .large_pages = large,
 				     .prefault = seed & 1,
+				     .unsync = from_env("SHADOW_UNSYNC",
+							seed & 2),
 				     .max_pages = max_pages };
 	struct fuzz z = { .seed = from_env("SHADOW_SEED", seed) };
 	u32 steps = from_env("SHADOW_STEPS", STEPS), i;
