@@ -188,7 +188,7 @@ static void stats_fill_data(const struct stats_file *s, u64 *data)
 
 	if (s->k) {
 		snap.vcpu.vcpu = s->k->v.stats;
-		bt_get_stats(s->k->v.bt, &snap.vcpu.bt);
+		vcpu_bt_stats(&s->k->v, &snap.vcpu.bt);
 	} else {
 		snap.vm.vm = s->kvm->vm.stats;
 		shadow_get_stats(s->kvm->vm.shadow, &snap.vm.shadow);

@@ -208,8 +208,9 @@ static long popf_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long a
 		return -EIO;
 	if (mutex_lock_killable(&k->lock))
 		return -EINTR;
-	/* A stopped VM still tells why. */
-	if (READ_ONCE(k->kvm->vm.stopped) && cmd == KVM_RUN) {
+	/* A stopped VM still tells why; one that lost its translator only that. */
+	if ((READ_ONCE(k->kvm->vm.stopped) && cmd == KVM_RUN) ||
+	    (!k->v.bt && cmd != POPF_GET_STOP_REASON)) {
 		r = -EIO;
 		goto out;
 	}

@@ -6,6 +6,7 @@
 #ifndef POPF_MONITOR_HOST_H
 #define POPF_MONITOR_HOST_H
 
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 
 #include <popf/vcpu.h>
@@ -153,6 +154,7 @@ struct world {
 	bool fetch_faulted; /* code.c: the last fetch's fault */
 	struct shadow_fault fetch_fault;
 	struct code_page code_page[CODE_PAGES]; /* code.c: traced walks */
+	struct mutex bt_lock; /* other threads follow v->bt only with it */
 	/* code.c: noted from any thread, settled by the vCPU's. */
 	spinlock_t stale_lock; /* the next three */
 	bool code_stale; /* mappings of code may have changed */

@@ -202,11 +202,35 @@ static int world_create_bt(struct vcpu *v)
 		.user_return = true,
 	};
 
-	v->bt = bt_create(&cfg, &code_bt_ops, v);
+	/* Pairs with vcpu_bt_stats(): complete when it is seen. */
+	smp_store_release(&v->bt, bt_create(&cfg, &code_bt_ops, v));
 	if (!v->bt)
 		return -ENOMEM;
 	recording_moved(v);
 	return 0;
+}
+
+static void world_destroy_bt(struct vcpu *v)
+{
+	struct bt *bt = v->bt;
+
+	mutex_lock(&v->world->bt_lock);
+	WRITE_ONCE(v->bt, NULL);
+	mutex_unlock(&v->world->bt_lock);
+	bt_destroy(bt);
+}
+
+void vcpu_bt_stats(struct vcpu *v, struct bt_stats *out)
+{
+	struct bt *bt;
+
+	mutex_lock(&v->world->bt_lock);
+	bt = smp_load_acquire(&v->bt);
+	if (bt)
+		bt_get_stats(bt, out);
+	else
+		memset(out, 0, sizeof(*out));
+	mutex_unlock(&v->world->bt_lock);
 }
 
 int world_create(struct vcpu *v)
@@ -220,6 +244,7 @@ int world_create(struct vcpu *v)
 		return -ENOMEM;
 	v->world = w;
 	spin_lock_init(&w->stale_lock);
+	mutex_init(&w->bt_lock);
 	w->base = region_vcpu_base(v->vm, v->id);
 	tc_size = round_up(tc_size, 0x200000);
 	if (!world_alloc_pages(w))
@@ -259,7 +284,7 @@ int world_rebase(struct vcpu *v)
 	world_fill_gdt(w);
 	world_fill_data(w);
 	code_forget_pages(v);
-	bt_destroy(v->bt);
+	world_destroy_bt(v);
 	ret = world_create_bt(v);
 	if (!ret)
 		debug_changed(v);
@@ -287,12 +312,11 @@ void world_destroy(struct vcpu *v)
 	if (!w)
 		return;
 	region_unmap(v->vm, v->id);
-	bt_destroy(v->bt);
+	world_destroy_bt(v);
 	window_destroy(&w->window);
 	world_free_pages(w);
 	kfree(w);
 	v->world = NULL;
-	v->bt = NULL;
 	v->page = NULL;
 }
 

@@ -489,6 +489,8 @@ void vcpu_fini(struct vcpu *v);
 int vcpu_run(struct vcpu *v);
 /* Bring v into canonical form (see above). */
 void vcpu_sync(struct vcpu *v);
+/* The translator's statistics, from any thread, also while the vCPU runs. */
+void vcpu_bt_stats(struct vcpu *v, struct bt_stats *out);
 /* Paging or code mappings may have changed: called by control.c. */
 void vcpu_mmu_changed(struct vcpu *v, bool flush_code);
 void vcpu_invlpg(struct vcpu *v, gva_t gva);

@@ -185,6 +185,88 @@ static int count_free_kib(void)
 	return kib;
 }
 
+/*
+ * Maps now one, now the other of the two top GiB, whole: popf's window has to move
+ * out of the way each time, and the translator is made anew.
+ */
+GUEST_ASM(window_chase, "mov $0x100000, %ebx\n"
+			"1: mov $0x201000, %edi\n"
+			"call 5f\n"
+			"mov $0x200000, %edi\n"
+			"mov $0xffffffffc0000000, %rdx\n"
+			"call 3f\n"
+			"incq (%rbx)\n"
+			"mov $0x200000, %edi\n"
+			"call 5f\n"
+			"mov $0x201000, %edi\n"
+			"mov $0xffffffff80000000, %rdx\n"
+			"call 3f\n"
+			"incq (%rbx)\n"
+			"cmpq $0, 16(%rbx)\n"
+			"je 1b\n"
+			"hlt\n"
+			"3: xor %ecx, %ecx\n"
+			"4: movq $0x83, (%rdi,%rcx,8)\n"
+			"mov (%rdx), %rax\n"
+			"add $0x200000, %rdx\n"
+			"inc %ecx\n"
+			"cmp $512, %ecx\n"
+			"jb 4b\n"
+			"ret\n"
+			"5: mov $512, %ecx\n"
+			"6: movq $0, -8(%rdi,%rcx,8)\n"
+			"dec %ecx\n"
+			"jnz 6b\n"
+			"ret\n");
+
+struct chase {
+	struct guest g;
+	volatile bool over;
+	int run;
+};
+
+static void *chase_thread(void *arg)
+{
+	struct chase *c = arg;
+
+	c->run = guest_run(&c->g);
+	c->over = true;
+	return NULL;
+}
+
+/* Statistics are read while what they are about is made anew. */
+static void check_stats_while_moving(void)
+{
+	struct chase c = { .run = -1 };
+	volatile uint64_t *count;
+	uint64_t *at;
+	static char file[1 << 16];
+	int reads = 0, stats;
+	pthread_t t;
+
+	guest_create(&c.g, false);
+	/* Opening it takes the vCPU's lock, reading does not. */
+	stats = ioctl(c.g.vcpu, KVM_GET_STATS_FD, NULL);
+	at = (uint64_t *)c.g.ram;
+	at[0x10000 / 8 + 511] = 0x202000 | 3;
+	at[0x202000 / 8 + 511] = 0x200000 | 3;
+	at[0x202000 / 8 + 510] = 0x201000 | 3;
+	guest_load(&c.g, &window_chase);
+	count = at + GUEST_DATA / 8;
+	pthread_create(&t, NULL, chase_thread, &c);
+	while (!c.over) {
+		if (pread(stats, file, sizeof(file), 0) <= 0)
+			break;
+		if (++reads > 1000 && *count >= 6)
+			count[2] = 1;
+	}
+	pthread_join(t, NULL);
+	CHECK(!c.run && c.g.run->exit_reason == KVM_EXIT_HLT && *count >= 6,
+	      "statistics are read while the window moves (%d times)", reads);
+	close(stats);
+	guest_destroy(&c.g);
+}
+
 /* The launcher is killed at a random moment of its life. */
 static void check_kills(void)
 {
@@ -228,6 +310,7 @@ int main(void)
 	check_last_close_elsewhere();
 	check_close_while_running();
 	check_hammering();
+	check_stats_while_moving();
 	check_kills();
 	return abi_finish();
 }
