@@ -29,7 +29,7 @@
 #include "popf/bt.h"
 #include "popf/env.h"
 
-#define BT_TU_INSNS 32
+#define BT_TU_INSNS 48
 #define BT_TU_BYTES 4096u /* room for one TU's code, worst case */
 #define TU_ALIGN 16u
 #define BT_SHIFT_MAX 48u /* a TU may start that much later, see loop_shift() */

@@ -24,7 +24,7 @@ __attribute__((section(".head"), used)) const struct programs programs = {
 		P(lists, "mix", 120, 1),
 		P(strings, "mix", 100, 1),
 		P(switch, "mix", 24, 1),
-		P(calls, "mix", 120, 1),
+		P(calls, "extra", 120, 1),
 		P(call_ladder, "ladder", 80000, 300),
 		P(indirect_ladder, "ladder", 80000, 300),
 	},

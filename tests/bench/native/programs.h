@@ -20,7 +20,7 @@ typedef unsigned long long u64;
 
 struct program {
 	char name[24];
-	/* What the figure counts in: "mix" makes up the geometric mean. */
+	/* "mix" makes up the geometric mean; "ladder"; "extra": known to be hard. */
 	char set[8];
 	u64 (*run)(u64 rounds);
 	/* Rounds for about a millisecond, and for a count by single steps. */
