@@ -104,6 +104,7 @@ struct follow {
 	struct bt *bt;
 	u64 next; /* where the guest goes on behind the last instruction */
 	u32 class; /* of the last instruction */
+	bool leaves; /* it is a CALL or LOOP: the exits that follow are its own */
 };
 
 /* Decode the guest's instruction at gpc; false: its code is not known. */
@@ -139,16 +140,18 @@ static void count_insn(struct follow *f)
 	const struct bt_insn *in = &f->bt->insn;
 
 	f->class = class_of(in);
+	f->leaves = in->cls == CLS_CALL || in->cls == CLS_LOOP;
 	f->c->list[f->class].insns++;
 	f->c->list[f->class].guest_bytes += in->len;
 	f->next = is_jump(in) ? jump_target(in) : in->gpc + in->len;
 }
 
 /*
- * The next record is about the instruction at gpc. What comes before it without a
- * record became nothing: jumps that were straightened.
+ * The guest comes to gpc. What is in between without a record became nothing, jumps
+ * that were straightened above all, or is a jmp, which has no record but that of its
+ * exit.
  */
-static void reach(struct follow *f, u64 gpc)
+static void pass(struct follow *f, u64 gpc)
 {
 	u32 i;
 
@@ -159,6 +162,12 @@ static void reach(struct follow *f, u64 gpc)
 			break;
 		count_insn(f);
 	}
+}
+
+/* The next record is about the instruction at gpc. */
+static void reach(struct follow *f, u64 gpc)
+{
+	pass(f, gpc);
 	if (decode(f->bt, gpc))
 		count_insn(f);
 }
@@ -167,18 +176,16 @@ static void reach(struct follow *f, u64 gpc)
 static u32 place_of(struct follow *f, const struct bt_rec *r)
 {
 	const struct tu_exit *x = &f->bt->exit[r->exit];
+	u64 before = f->next;
 
 	if (!(r->flags & REC_TARGET))
 		return f->class;
 	if (x->form == FORM_JCC)
 		return C_JCC;
-	/* A jmp has no record but that of its exit. */
-	if (decode(f->bt, f->next) && is_jump(&f->bt->insn) &&
-	    jump_target(&f->bt->insn) == x->target && f->class != C_JCC) {
-		count_insn(f);
-		return C_JMP;
-	}
-	return f->class == C_CALL || f->class == C_JCC ? f->class : C_END;
+	if (f->leaves)
+		return f->class;
+	pass(f, x->target);
+	return f->next != before && f->class == C_JMP ? C_JMP : C_END;
 }
 
 void tc_classes_add(struct tc_classes *c, struct bt *bt)

@@ -11,3 +11,4 @@ unit-helpers += bt_guest.c
 bt-guest := tests/unit/bt_guest.c
 unit-extra-test_bt_cache := $(bt-guest)
 unit-extra-test_bt_evict := $(bt-guest)
+unit-extra-test_tc_replay := $(addprefix tests/bench/,tc_replay.c tc_stream.c tc_classes.c)
