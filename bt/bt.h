@@ -67,6 +67,7 @@ enum bt_class {
 	CLS_NOTHING, /* emits nothing */
 	CLS_LEA,
 	CLS_UD,
+	CLS_GP, /* more than 15 bytes */
 	CLS_CALLOUT,
 	CLS_JMP,
 	CLS_JCC,

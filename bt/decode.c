@@ -48,7 +48,7 @@ static enum decode_result decode_slow(struct bt *bt, const u8 *p, u32 avail)
 	}
 	memset(in, 0, sizeof(*in));
 	in->len = min(avail, (u32)BT_INSN_MAX);
-	in->cls = CLS_UD;
+	in->cls = st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? CLS_GP : CLS_UD;
 	return DECODE_UD;
 }
 

@@ -384,6 +384,11 @@ static void dispatch(struct bt *bt)
 	case CLS_UD:
 		emit_ud(bt);
 		break;
+	case CLS_GP:
+		/* HLT faults in ring 3 as this does everywhere: #GP(0). */
+		emit1(bt, 0xf4);
+		bt->t.done = true;
+		break;
 	case CLS_JMP:
 		translate_jmp(bt);
 		break;
