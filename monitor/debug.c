@@ -100,7 +100,7 @@ void debug_changed(struct vcpu *v)
 u64 debug_hardware(const struct vcpu *v, bool user,
 		   bool (*own)(const struct vcpu *v, gva_t gva))
 {
-	bool step = user && (v->regs.rflags & RF_TF);
+	bool step = user && v->stepping;
 	u64 control, dr7 = 0;
 	u32 i, type;
 

@@ -335,7 +335,7 @@ void vcpu_note_operands(struct vcpu *v)
 	gva_t gva;
 	u32 i;
 
-	if (likely(!debug_armed(v)) || !(v->regs.rflags & RF_TF))
+	if (likely(!debug_armed(v)) || !v->stepping)
 		return;
 	v->debug_hits = 0;
 	if (!peek(v))
@@ -356,7 +356,35 @@ void vcpu_note_operands(struct vcpu *v)
 	}
 }
 
-/* --- faults in direct execution --- */
+/* --- direct execution --- */
+
+int vcpu_user_flags(struct vcpu *v)
+{
+	u64 flags = v->regs.rflags;
+	int ret;
+
+	if (!peek(v))
+		return -1;
+	switch (v->emul->d->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_PUSHF:
+	case ZYDIS_MNEMONIC_PUSHFD:
+	case ZYDIS_MNEMONIC_PUSHFQ:
+	case ZYDIS_MNEMONIC_POPF:
+	case ZYDIS_MNEMONIC_POPFD:
+	case ZYDIS_MNEMONIC_POPFQ:
+	case ZYDIS_MNEMONIC_IRET:
+	case ZYDIS_MNEMONIC_IRETD:
+	case ZYDIS_MNEMONIC_IRETQ:
+		break;
+	default:
+		return -1;
+	}
+	v->irq_shadow = false;
+	v->debug_hits = 0;
+	v->emul->flags_before = flags;
+	ret = priv_emulate(v);
+	return ret == EMUL_DONE ? event_step(v, flags) : ret;
+}
 
 static enum emul same_fault(struct vcpu *v, u8 vector, u32 error)
 {

@@ -18,11 +18,19 @@ static enum emul user_soft(struct vcpu *v, u8 vector)
 /* debug_hits: what the single step hit, see vcpu_note_operands(). */
 static enum emul user_debug(struct vcpu *v)
 {
-	vcpu_queue_exception(v, VEC_DB, false, 0);
-	v->exc.dr6 = v->world->dr6 & (0xe000 | v->world->armed);
-	if (v->exc.dr6 & 0x4000)
-		v->exc.dr6 |= v->debug_hits;
+	const struct world *w = v->world;
+	u64 dr6 = w->dr6 & (0xe000 | w->armed);
+
+	if (dr6 & 0x4000) {
+		dr6 |= v->debug_hits;
+		if (w->user_step && !w->user_tf)
+			dr6 &= ~0x4000ull;
+	}
 	v->debug_hits = 0;
+	if (!dr6)
+		return EMUL_DONE;
+	vcpu_queue_exception(v, VEC_DB, false, 0);
+	v->exc.dr6 = dr6;
 	return EMUL_FAULT;
 }
 

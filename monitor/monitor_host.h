@@ -151,6 +151,8 @@ struct world {
 	u64 rf; /* RF_RF while the instruction at rf_gpc runs past its breakpoint */
 	gva_t rf_gpc;
 	u64 user_flags; /* virtual IF and IOPL in direct execution */
+	bool user_step; /* which differ so that it is single-stepped */
+	u64 user_tf; /* the guest's TF then */
 	bool fetch_faulted; /* code.c: the last fetch's fault */
 	struct shadow_fault fetch_fault;
 	struct code_page code_page[CODE_PAGES]; /* code.c: traced walks */

@@ -231,21 +231,48 @@ static enum emul find_tpc(struct vcpu *v)
 	return EMUL_DONE;
 }
 
+/*
+ * Direct execution. Hardware has IF set and IOPL 0 there; where the guest has it
+ * otherwise, it is single-stepped, and what would show or change the two is
+ * emulated.
+ */
+static enum emul prepare_user(struct vcpu *v)
+{
+	struct world *w = v->world;
+	u64 flags = v->regs.rflags;
+	int ret;
+
+	world_refresh_gdt(v);
+	w->user_step = !(flags & RF_IF) || (flags & RF_IOPL) == RF_IOPL;
+	v->stepping = w->user_step || flags & RF_TF;
+	/* Its breakpoint comes first, and is found by hardware. */
+	if (w->user_step && (flags & RF_RF || !debug_insn_hits(v, v->regs.rip))) {
+		ret = vcpu_user_flags(v);
+		if (ret >= 0)
+			return ret == EMUL_STOP ? EMUL_STOP : EMUL_FAULT;
+	}
+	vcpu_note_operands(v);
+	sync_enter_user(v);
+	return EMUL_DONE;
+}
+
 /* Choose root and registers for the next entry. */
 static enum emul prepare(struct vcpu *v)
 {
 	struct world *w = v->world;
 	struct shadow_mode m;
+	enum emul e;
 	hpa_t root;
 	int ret;
 
 	if (!vcpu_long_mode(v) || !(v->cr0 & 0x80000000ul))
 		return vcpu_stop(v, "only long mode is supported yet");
 	w->user = !v->tpc && vcpu_cpl(v) == 3;
+	w->user_step = false;
 	if (w->user) {
-		world_refresh_gdt(v);
-		vcpu_note_operands(v);
-		sync_enter_user(v);
+		e = prepare_user(v);
+		if (e != EMUL_DONE)
+			return e;
 	} else if (!v->tpc) {
 		if (!v->seg[SEG_CS].l)
 			return vcpu_stop(v, "32-bit code at CPL 0 is not supported yet");

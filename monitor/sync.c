@@ -146,6 +146,9 @@ void sync_enter_user(struct vcpu *v)
 	r->ss = v->seg[SEG_SS].selector;
 	r->rflags = (v->regs.rflags & (RF_NATIVE | RF_TF | RF_RF)) | RF_IF |
 		    RF_FIXED;
+	w->user_tf = v->regs.rflags & RF_TF;
+	if (unlikely(w->user_step))
+		r->rflags |= RF_TF;
 }
 
 /* User code may have loaded a data segment itself: take over what it has now. */
@@ -185,6 +188,10 @@ void sync_leave_user(struct vcpu *v)
 	v->regs.rip = r->rip;
 	v->regs.rflags = (r->rflags & (RF_NATIVE | RF_TF | RF_RF)) | RF_FIXED |
 			 w->user_flags;
+	/* What could change the guest's TF has been emulated. */
+	if (unlikely(w->user_step))
+		v->regs.rflags = (v->regs.rflags & ~RF_TF) | w->user_tf;
+	v->irq_shadow = false;
 	sync_segment(v, SEG_DS, d->ds);
 	sync_segment(v, SEG_ES, d->es);
 	sync_segment(v, SEG_FS, d->fs);

@@ -152,6 +152,7 @@ struct vcpu {
 	u64 cr0, cr2, cr3, cr4, cr8;
 	u64 efer;
 	u64 dr[4], dr6, dr7;
+	bool stepping; /* direct execution runs with TF, the guest's or ours */
 	u32 debug_hits; /* breakpoints that the instruction under way has hit */
 	u64 xcr0;
 
@@ -343,8 +344,13 @@ enum emul vcpu_bounce_done(struct vcpu *v);
 enum emul vcpu_user_fault(struct vcpu *v, u8 vector, u32 error);
 
 /*
- * Before a single step in user mode: note the breakpoints that the instruction at
- * regs.rip will hit. Does nothing unless TF is set and breakpoints are enabled.
+ * The user instruction at regs.rip, if it shows or changes IF and IOPL: PUSHF, POPF,
+ * IRET. -1: it is another one, or cannot be fetched.
+ */
+int vcpu_user_flags(struct vcpu *v);
+/*
+ * Before a single step in user mode (v->stepping): note the breakpoints that the
+ * instruction at regs.rip will hit.
  */
 void vcpu_note_operands(struct vcpu *v);
 /* Where the instruction at gpc ends; false when it is a branch or cannot be read. */

@@ -254,6 +254,61 @@ TEST(iopl_3_lets_user_mode_rule_if)
 	CHECK_EQ(u.rflags & RF_IOPL, RF_IOPL);
 }
 
+USER_ASM(user_critical, "pushfq; cli; pushfq; popq %rax; incq %rbx; popfq; pushfq; popq %rcx; int3");
+
+TEST(a_critical_section_of_user_mode_ends_with_popf)
+{
+	struct user u;
+
+	user_init(&u, user_critical, user_critical_end);
+	u.rflags = 2 | RF_IOPL | RF_IF;
+	u.rbx = 7;
+	user_run(&u);
+	CHECK_EQ(u.vector, VEC_BP);
+	CHECK_EQ(u.rax & (RF_IF | RF_IOPL | RF_TF), RF_IOPL);
+	CHECK_EQ(u.rcx & (RF_IF | RF_IOPL | RF_TF), RF_IOPL | RF_IF);
+	CHECK_EQ(u.rbx, 8);
+	CHECK_EQ(u.rflags & (RF_IF | RF_IOPL | RF_TF), RF_IOPL | RF_IF);
+}
+
+USER_ASM(user_sti, "sti; nop; incq %rbx; 1: pause; jmp 1b");
+
+TEST(sti_in_user_mode_shadows_exactly_one_instruction)
+{
+	struct user u;
+
+	start();
+	user_init(&u, user_sti, user_sti_end);
+	u.rflags = 2 | RF_IOPL;
+	u.rbx = 0;
+	apic_self(VECTOR);
+	set_handler(VECTOR, NULL);
+	user_run(&u);
+	apic_eoi();
+	CHECK_EQ(u.vector, VECTOR);
+	CHECK_EQ(u.rip, USER_CODE + 2);
+	CHECK_EQ(u.rflags & RF_IF, RF_IF);
+}
+
+USER_ASM(user_calls, "lahf; syscall; int3");
+
+/* Nothing of how popf does it shows: neither TF nor IF. */
+TEST(a_system_call_saves_the_flags_of_user_mode)
+{
+	static const u64 flags[] = { 0, RF_IOPL, RF_IOPL | RF_IF };
+	struct user u;
+	u64 i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		user_init(&u, user_calls, user_calls_end);
+		u.rflags = 2 | flags[i];
+		user_run(&u);
+		CHECK_EQ(u.vector, VEC_SYSCALL);
+		CHECK_EQ(u.r11, 2 | flags[i]);
+		pages_free_all();
+	}
+}
+
 TEST(cli_in_user_mode_is_general_protection)
 {
 	struct user u;
@@ -561,13 +616,13 @@ TEST(user_mode_under_a_flood_of_interrupts)
 	start();
 	user_init(&u, user_checksum, user_checksum_end);
 	u.rbx = 2000000;
+	u.rflags = 2 | RF_IF;
 	user_run(&u);
 	want = u.rax;
 	apic_write(APIC_LVTT, LVT_PERIODIC | TIMER);
 	apic_write(APIC_TMICT, 50000);
 	u.rip = USER_CODE;
 	u.rbx = 2000000;
-	u.rflags = 2 | RF_IF;
 	user_run(&u);
 	sti();
 	wait_for(&timer_count, 5);

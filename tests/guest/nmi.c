@@ -182,6 +182,7 @@ TEST(nmi_interrupts_user_mode)
 	start();
 	user_init(&u, spin, spin_end);
 	u.rbx = 3000000;
+	u.rflags = 2 | RF_IF;
 	start_nmis(2000);
 	user_run(&u);
 	stop_nmis();

@@ -128,8 +128,9 @@ static void hardware_gets_what_it_may_see(void **state)
 	assert_int_equal(debug_hardware(v, true, own), 0);
 	/* Single-stepped, data breakpoints are noted beforehand. */
 	vcpu_set_dr(v, 7, CONTROL(0, INSN, LEN1) | CONTROL(1, WRITE, LEN4));
-	v->regs.rflags |= RF_TF;
+	v->stepping = true;
 	assert_int_equal(debug_hardware(v, true, own), CONTROL(0, INSN, LEN1));
+	assert_int_equal(debug_hardware(v, false, own), CONTROL(1, WRITE, LEN4));
 }
 
 static u32 noted(const void *bytes, u32 n)
@@ -150,7 +151,7 @@ static void operands_are_noted_before_a_step(void **state)
 	struct vcpu *v = &rig->v;
 
 	rig_user(false);
-	v->regs.rflags |= RF_TF;
+	v->stepping = true;
 	set(0, WORD, CONTROL(0, WRITE, LEN8));
 	set(1, WORD, CONTROL(1, ACCESS, LEN8));
 	set(2, WORD + 8, CONTROL(2, ACCESS, LEN8));
@@ -166,6 +167,56 @@ static void operands_are_noted_before_a_step(void **state)
 	vcpu_note_operands(v);
 	assert_false(v->exc.pending);
 	assert_int_equal(v->debug_hits, 0);
+}
+
+static void the_end_of_an_instruction_is_that_of_no_branch(void **state)
+{
+	struct vcpu *v = &rig->v;
+	gva_t end;
+
+	rig_code("\x48\x89\x03", 3); /* mov %rax, (%rbx) */
+	v->regs.rip = 0x1234;
+	assert_true(vcpu_insn_end(v, RIG_CODE, &end));
+	assert_int_equal(end, RIG_CODE + 3);
+	rig_code("\xe8\x00\x00\x00\x00", 5); /* call */
+	assert_false(vcpu_insn_end(v, RIG_CODE, &end));
+	rig_code("\xff\x23", 2); /* jmp *(%rbx) */
+	assert_false(vcpu_insn_end(v, RIG_CODE, &end));
+	rig_code("\xc3", 1);
+	assert_false(vcpu_insn_end(v, RIG_CODE, &end));
+	assert_false(vcpu_insn_end(v, 0x7ff0000000, &end));
+	assert_false(v->exc.pending);
+}
+
+static void user_flags_are_the_virtual_ones(void **state)
+{
+	struct vcpu *v = &rig->v;
+	u64 *top;
+
+	rig_user(false);
+	top = rig_u64(RIG_USTACK - 8);
+	v->regs.gpr[GPR_RSP] = RIG_USTACK;
+	v->regs.rflags = RF_FIXED | RF_IOPL | RF_ZF;
+	rig_code("\x9c", 1); /* pushfq */
+	assert_int_equal(vcpu_user_flags(v), EMUL_DONE);
+	assert_int_equal(*top, RF_FIXED | RF_IOPL | RF_ZF);
+	assert_int_equal(v->regs.rip, RIG_CODE + 1);
+	/* POPF sets IF with IOPL 3 and not without. */
+	*top = RF_FIXED | RF_IF;
+	rig_code("\x9d", 1);
+	assert_int_equal(vcpu_user_flags(v), EMUL_DONE);
+	assert_int_equal(v->regs.rflags, RF_FIXED | RF_IOPL | RF_IF);
+	v->regs.rflags = RF_FIXED;
+	v->regs.gpr[GPR_RSP] = RIG_USTACK - 8;
+	rig_code("\x9d", 1);
+	assert_int_equal(vcpu_user_flags(v), EMUL_DONE);
+	assert_int_equal(v->regs.rflags, RF_FIXED);
+	/* Others are left to the hardware, and so are faults of the fetch. */
+	rig_code("\x90", 1);
+	assert_int_equal(vcpu_user_flags(v), -1);
+	v->regs.rip = 0x7ff0000000;
+	assert_int_equal(vcpu_user_flags(v), -1);
+	assert_false(v->exc.pending);
 }
 
 static void ports_are_seen_with_debug_extensions_only(void **state)
@@ -197,6 +248,8 @@ int main(void)
 		T(instruction_breakpoints_hit_their_address_only),
 		T(hardware_gets_what_it_may_see),
 		T(operands_are_noted_before_a_step),
+		T(the_end_of_an_instruction_is_that_of_no_branch),
+		T(user_flags_are_the_virtual_ones),
 		T(ports_are_seen_with_debug_extensions_only),
 	};
 
