@@ -221,11 +221,19 @@ bench-needs :=
 test-programs := $(filter-out tests/unit/%,$(sort $(wildcard tests/*/test-*)))
 test-programs := $(filter-out %.c %.h %.S %.mk %.o %.txt %.py,$(test-programs))
 
+# What takes minutes is not among them: tests/<kind>/long-* and programs that do
+# more with LONG=1.
+long-programs := $(sort $(wildcard tests/*/long-*)) tests/e2e/test-two-vms tests/fault/test-fault
+
 ifeq ($(HW),bochs)
 # The second machine instead: what it can show, and nothing else. It is slow.
 test: lab-needs guest $(test-needs)
-	$(quiet)HW=bochs TEST_TIMEOUT=7200 tests/run-tests.sh tests/guest/test-guests \
-		tests/lab/bochs.d/test-bochs
+	$(quiet)HW=bochs TEST_TIMEOUT=10800 tests/run-tests.sh tests/lab/bochs.d/test-bochs \
+		tests/guest/test-guests tests/e2e/test-debian
+else ifeq ($(LONG),1)
+# The long ones instead.
+test: all $(test-needs)
+	$(quiet)LONG=1 TEST_TIMEOUT=10800 tests/run-tests.sh $(long-programs)
 else
 test: all $(unit-bin) $(test-needs)
 	$(quiet)tests/run-tests.sh $(unit-bin) $(test-programs)

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(TOP, "scripts"))
 
 import guest_image  # noqa: E402
 
+BOCHS = os.environ.get("HW") == "bochs"
 POPF = os.path.join(BUILD, "popf")
 ARGUMENTS = "console=ttyS0 quiet panic=-1"
 
@@ -63,6 +64,13 @@ def tcg_command(initrd_path, memory="512M", append=""):
         "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-m", memory,
         "-kernel", guest_image.KERNEL, "-initrd", initrd_path, "-append", f"{ARGUMENTS} {append}".strip(),
     ]
+
+
+def bochs_command(script, files, seconds=10000):
+    """On the second machine, which sees these files only. Its kernel, too, is where it was linked to be."""
+    flags = [word for path in files for word in ("--file", path)]
+    flags += ["--append", "nokaslr", *shlex.split(os.environ.get("LABFLAGS", ""))]
+    return [os.path.join(TOP, "tests/lab/bochs"), "--module", "--timeout", str(seconds), *flags, "--", script]
 
 
 def lab_command(script, flags=(), seconds=900):
