@@ -139,6 +139,7 @@ struct world {
 	struct window window;
 	u64 gdt_raw[32]; /* guest descriptors the shadow was made from */
 	bool gdt_valid;
+	bool gdt_fresh; /* copied, and only user code has run since */
 	bool gdt_many; /* more than the vCPU page's desc_at[] can list, or none */
 	bool user; /* last entry was direct execution */
 	bool bouncing; /* tpc is in bounce code for v->bounce */

@@ -242,7 +242,10 @@ static enum emul prepare_user(struct vcpu *v)
 	u64 flags = v->regs.rflags;
 	int ret;
 
-	world_refresh_gdt(v);
+	/* Since the last look no kernel has run that could have changed it. */
+	if (!w->gdt_fresh || !w->gdt_valid)
+		world_refresh_gdt(v);
+	w->gdt_fresh = true;
 	w->user_step = !(flags & RF_IF) || (flags & RF_IOPL) == RF_IOPL;
 	v->stepping = w->user_step || flags & RF_TF;
 	/* Its breakpoint comes first, and is found by hardware. */
@@ -293,8 +296,10 @@ static enum emul prepare(struct vcpu *v)
 	ret = fast_prepare(v, &m);
 	if (ret)
 		return vcpu_stop(v, "no shadow root: error %d", ret);
-	if (!w->user)
+	if (!w->user) {
+		w->gdt_fresh = false;
 		sync_enter_kernel(v);
+	}
 	if (w->nudge)
 		w->data->regs.rflags |= RF_TF;
 	return EMUL_DONE;
