@@ -237,6 +237,11 @@ static u32 check_insn(struct replay *r, const struct tu *tu, gva_t gpc,
 		return 0;
 	}
 	cls = classify(&zi);
+	/* A step of a repeated string instruction is one round of it. */
+	if (tu->mode & BT_MODE_STEP &&
+	    zi.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+			     ZYDIS_ATTRIB_HAS_REPNE))
+		return zi.length;
 	if (cls == CLS_COPY || cls == CLS_VERBATIM)
 		check_copied(r, tu, gpc, code, &zi, toff);
 	else if ((cls == CLS_JMP || cls == CLS_JCC || cls == CLS_LOOP ||
