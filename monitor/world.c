@@ -39,7 +39,7 @@
 #define TSS_IOMAP 102
 #define TSS_LIMIT 103
 
-static int tc_mib = 16;
+static int tc_mib = 8;
 module_param(tc_mib, int, 0444);
 MODULE_PARM_DESC(tc_mib, "Translation cache size in MiB, 1 to 128");
 static int tc_evict = BT_EVICT_FIFO;
