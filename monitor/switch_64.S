@@ -541,7 +541,11 @@ cross_to_user:
 	movb	$1, DATA(WD_user)
 	movb	$1, DATA(WD_crossed)
 	incq	DATA(WD_returns)
-	popq	%rax
+	/* The guest's kernel was told that nothing it touched stays in buffers. */
+	cmpw	$0, DATA(WD_verw)
+	je	9f
+	verw	DATA(WD_verw)
+9:	popq	%rax
 
 /* rsp: a frame at its place in regs; all other registers are the guest's. */
 cross_commit:
