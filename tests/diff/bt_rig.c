@@ -5,16 +5,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "bt/bt.h"
 #include "bt_rig.h"
-#include "popf/env.h"
 
 #define ALTSTACK_SIZE 65536
+/* Entries into translated code, or its steps, after which it will never end. */
+#define TURNS_MAX 1000000u
+#define ID_FLAG 0x200000ll
+#define NT_FLAG 0x4000ll
+/* All host code is above, all guest code below. */
+#define HOST_START 0x530000000000ul
+#define HOST_SIZE 0x2d0000000000ul
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_ON 1
+#endif
 
 unsigned long env_fail_alloc;
 
@@ -24,13 +37,16 @@ static const int greg_of[16] = {
 };
 
 static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS,
-			       SIGFPE,	SIGILL,	 SIGVTALRM };
+			       SIGFPE,	SIGILL,	 SIGVTALRM, SIGSYS };
+static struct sigaction host_action[ARRAY_SIZE(signals)];
 
 /* What the signal handler works on. */
 static struct {
 	volatile sig_atomic_t armed, inside, stray;
 	struct rig_state in;
 	bool step;
+	u64 host_fs, guest_fs, guest_gs; /* bases; guest's: the default */
+	u64 seen_fs, seen_gs;
 	gregset_t host;
 	u8 host_fp[RIG_FP_SIZE];
 	struct rig_result out;
@@ -103,6 +119,27 @@ static void load_guest(ucontext_t *uc)
 	swap.inside = 1;
 }
 
+static bool has_fsgsbase(void)
+{
+	return getauxval(AT_HWCAP2) & 2;
+}
+
+static u64 read_fs_base(void)
+{
+	u64 v;
+
+	__asm__ volatile("rdfsbase %0" : "=r"(v));
+	return v;
+}
+
+static u64 read_gs_base(void)
+{
+	u64 v;
+
+	__asm__ volatile("rdgsbase %0" : "=r"(v));
+	return v;
+}
+
 static void save_guest(ucontext_t *uc, int sig)
 {
 	struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
@@ -113,6 +150,8 @@ static void save_guest(ucontext_t *uc, int sig)
 	for (i = 0; i < 16; i++)
 		r->st.gpr[i] = (u64)g[greg_of[i]];
 	fp_save(fp, r->st.fp);
+	r->st.fs_base = swap.seen_fs;
+	r->st.gs_base = swap.seen_gs;
 	r->st.rip = (u64)g[REG_RIP];
 	r->st.rflags = (u64)g[REG_EFL] & RIG_FLAGS;
 	r->vector = (u32)g[REG_TRAPNO];
@@ -122,6 +161,8 @@ static void save_guest(ucontext_t *uc, int sig)
 	swap.stray = sig == SIGVTALRM;
 	if (sig == SIGVTALRM)
 		r->stop = RIG_TIMEOUT;
+	else if (sig == SIGSYS)
+		r->stop = RIG_SYSCALL;
 	else if (sig == SIGTRAP)
 		r->stop = r->vector == 1 ? RIG_STEPPED : RIG_END;
 	memcpy(uc->uc_mcontext.gregs, swap.host, sizeof(swap.host));
@@ -129,10 +170,19 @@ static void save_guest(ucontext_t *uc, int sig)
 	swap.inside = 0;
 }
 
-static void handler(int sig, siginfo_t *info, void *ctx)
+static void host_signal(int sig)
 {
-	ucontext_t *uc = ctx;
+	u32 i;
 
+	/* Whoever had the signal before gets it when it happens again. */
+	for (i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (signals[i] == sig)
+			sigaction(sig, &host_action[i], NULL);
+	}
+}
+
+static void handle(int sig, ucontext_t *uc)
+{
 	if (swap.inside) {
 		save_guest(uc, sig);
 	} else if (sig == SIGTRAP && swap.armed) {
@@ -142,9 +192,49 @@ static void handler(int sig, siginfo_t *info, void *ctx)
 		/* The step that the alarm came on top of. */
 		swap.stray = 0;
 	} else if (sig != SIGVTALRM) {
-		signal(sig, SIG_DFL);
-		raise(sig);
+		host_signal(sig);
 	}
+}
+
+/*
+ * The flags that the kernel keeps as they are when a signal handler returns, so
+ * that they would last from one program into the next: ID, and NT, which goes.
+ */
+static inline void set_id_flag(u64 id)
+{
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq\n\t"
+			 "andq %1, (%%rsp); orq %0, (%%rsp); popfq\n\t"
+			 "lea 128(%%rsp), %%rsp"
+			 :
+			 : "r"(id), "i"(~(ID_FLAG | NT_FLAG))
+			 : "cc", "memory");
+}
+
+/*
+ * The guest may have moved the base of FS, which the C library and the sanitizers
+ * live by: nothing that needs it may run before and after.
+ */
+static void __attribute__((no_sanitize("address", "undefined")))
+handler(int sig, siginfo_t *info, void *ctx)
+{
+	(void)info;
+	if (swap.host_fs && swap.inside) {
+		swap.seen_fs = read_fs_base();
+		swap.seen_gs = read_gs_base();
+		__asm__ volatile("wrfsbase %0" : : "r"(swap.host_fs));
+	}
+	handle(sig, ctx);
+	if (swap.host_fs && swap.inside) {
+		__asm__ volatile("wrgsbase %0"
+				 :
+				 : "r"(swap.in.gs_base ? swap.in.gs_base :
+							 swap.guest_gs));
+		__asm__ volatile("wrfsbase %0"
+				 :
+				 : "r"(swap.in.fs_base ? swap.in.fs_base :
+							 swap.guest_fs));
+	}
+	set_id_flag(swap.inside ? swap.in.rflags & ID_FLAG : 0);
 }
 
 /* The kernel's own idea of RIP for int3 is behind it. */
@@ -184,22 +274,59 @@ void rig_map_code(u64 at, u64 size)
 	more_code_size = size;
 }
 
+static bool *traced_slot(struct rig *rig, gfn_t gfn)
+{
+	u64 off = (gfn << POPF_PAGE_SHIFT) - RIG_NEAR;
+
+	if (off < RIG_CODE_SIZE)
+		return &rig->traced[0][off >> POPF_PAGE_SHIFT];
+	off = (gfn << POPF_PAGE_SHIFT) - RIG_FAR;
+	return &rig->traced[1][off >> POPF_PAGE_SHIFT];
+}
+
+static void protect(struct rig *rig, gfn_t gfn, bool on)
+{
+	bool *traced = traced_slot(rig, gfn);
+
+	if (*traced == on)
+		return;
+	*traced = on;
+	mprotect((void *)(gfn << POPF_PAGE_SHIFT), POPF_PAGE_SIZE,
+		 PROT_READ | PROT_EXEC | (on ? 0 : PROT_WRITE));
+}
+
+void rig_unprotect(struct rig *rig)
+{
+	u64 i;
+
+	for (i = 0; i < RIG_CODE_SIZE; i += POPF_PAGE_SIZE) {
+		protect(rig, (RIG_NEAR + i) >> POPF_PAGE_SHIFT, false);
+		protect(rig, (RIG_FAR + i) >> POPF_PAGE_SHIFT, false);
+	}
+}
+
 static int rig_fetch(void *opaque, gva_t gva, void *buf, u32 len, gfn_t *gfn)
 {
 	struct rig *rig = opaque;
 
-	if (!in_code(gva) || !in_code(gva + len - 1))
+	if (!in_code(gva) || !in_code(gva + len - 1)) {
+		rig->fetch_fault = gva;
 		return -EFAULT;
+	}
 	rig->fetches++;
 	*gfn = gva >> POPF_PAGE_SHIFT;
+	if (rig->guarded)
+		protect(rig, *gfn, true);
 	memcpy(buf, (void *)gva, len);
 	return 0;
 }
 
 static void rig_untrace(void *opaque, gfn_t gfn)
 {
-	(void)opaque;
-	(void)gfn;
+	struct rig *rig = opaque;
+
+	if (rig->guarded)
+		protect(rig, gfn, false);
 }
 
 static const struct bt_ops rig_ops = {
@@ -251,6 +378,8 @@ void rig_init(struct rig *rig, u32 tc_size)
 	       -1, 0);
 	map_at(RIG_STACK, RIG_STACK_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	sigaltstack(&ss, NULL);
+	if (has_fsgsbase())
+		swap.host_fs = read_fs_base();
 	cfg.bounce_code = rig->alias + WINDOW_BOUNCE_CODE_OFF;
 	cfg.ibl_tpc = (u64 *)(rig->alias + WINDOW_IBL_TPC_OFF);
 	cfg.tc = rig->alias + WINDOW_TC_OFF;
@@ -278,28 +407,47 @@ void rig_exit(struct rig *rig)
 	sigaltstack(&off, NULL);
 }
 
+bool rig_guard(struct rig *rig)
+{
+	rig->guarded = true;
+	/* It would not show the same time twice. */
+	rig->bt->cfg.tsc_callout = true;
+	if ((u64)&rig_guard < HOST_START || !has_fsgsbase())
+		return false;
+	return !prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON,
+		      HOST_START, HOST_SIZE, 0);
+}
+
 /* The test framework puts its own handlers in place before each test. */
 static void take_signals(void)
 {
 	struct sigaction sa = { .sa_sigaction = handler,
 				.sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction old;
 	u32 i;
 
 	sigemptyset(&sa.sa_mask);
-	for (i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaction(signals[i], &sa, NULL);
+	for (i = 0; i < ARRAY_SIZE(signals); i++) {
+		sigaction(signals[i], &sa, &old);
+		if (old.sa_sigaction != handler)
+			host_action[i] = old;
+	}
 }
 
 void rig_place(struct rig *rig, u64 code)
 {
 	take_signals();
 	rig->code = code;
-	syscall(SYS_arch_prctl, ARCH_SET_GS, code + RIG_DATA_OFF);
+	swap.guest_gs = swap.guest_fs = code + RIG_DATA_OFF;
+	if (!swap.host_fs)
+		syscall(SYS_arch_prctl, ARCH_SET_GS, code + RIG_DATA_OFF);
 }
 
 static void watchdog(long usec)
 {
-	struct itimerval it = { .it_value = { .tv_usec = usec } };
+	/* Again and again: one that finds the rig in a handler is lost. */
+	struct itimerval it = { .it_value = { .tv_usec = usec },
+				.it_interval = { .tv_usec = usec } };
 
 	setitimer(ITIMER_VIRTUAL, &it, NULL);
 }
@@ -362,6 +510,87 @@ static bool exit_seen(struct rig *rig, const struct rig_state *st)
 	       rig->on_step(rig, &bs, st);
 }
 
+/* Drop the translations of what differs from before. */
+static void drop_changed(struct rig *rig, u64 code, const u8 *before)
+{
+	const u8 *now = (const u8 *)code;
+	u32 i, from;
+
+	for (i = 0; i < RIG_CODE_SIZE; i++) {
+		if (now[i] == before[i])
+			continue;
+		from = i;
+		while (i < RIG_CODE_SIZE && now[i] != before[i])
+			i++;
+		rig->stores_to_code++;
+		bt_invalidate_gpa(rig->bt, code + from, i - from);
+	}
+}
+
+/* The guest instruction at st->rip on the guest's own code, as an emulator would. */
+static void step_natively(struct rig *rig, struct rig_state *st,
+			  struct rig_result *r)
+{
+	static u8 before[RIG_CODE_SIZE];
+	u8 op = *(u8 *)st->rip;
+	u32 i;
+
+	memcpy(before, (void *)rig->code, sizeof(before));
+	rig_unprotect(rig);
+	rig_raw(st, true, r);
+	if (op == 0x9c && r->stop == RIG_STEPPED)
+		((u8 *)r->st.gpr[4])[1] &= ~1u; /* TF */
+	if (memcmp(before, (void *)rig->code, sizeof(before)))
+		drop_changed(rig, rig->code, before);
+	for (i = 0; i < RIG_CODE_SIZE; i += POPF_PAGE_SIZE) {
+		gfn_t gfn = (rig->code + i) >> POPF_PAGE_SHIFT;
+
+		if (bt_gfn_has_code(rig->bt, gfn))
+			protect(rig, gfn, true);
+	}
+	*st = r->st;
+}
+
+/* Does the callout do the same in any ring, and every time? */
+static bool runs_anywhere(struct rig *rig, const struct bt_exit *x)
+{
+	ZydisDecodedInstruction zi;
+
+	if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&rig->bt->decoder, NULL,
+						      x->insn, x->insn_len,
+						      &zi)) ||
+	    zi.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return false;
+	switch (zi.meta.category) {
+	case ZYDIS_CATEGORY_PUSH:
+	case ZYDIS_CATEGORY_DATAXFER:
+	case ZYDIS_CATEGORY_COND_BR:
+		break;
+	default:
+		/* What is privileged only has to fault in the same place. */
+		return zi.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED;
+	}
+	/* MOV to a segment register */
+	return zi.mnemonic != ZYDIS_MNEMONIC_MOV || zi.opcode != 0x8e;
+}
+
+static bool native_callout(struct rig *rig, const struct bt_exit *x,
+			   struct rig_state *st, struct rig_result *r)
+{
+	if (!rig->guarded || !runs_anywhere(rig, x))
+		return false;
+	step_natively(rig, st, r);
+	return r->stop == RIG_STEPPED;
+}
+
+/* A fault in translated code that is a store to what was translated. */
+static bool store_to_code(struct rig *rig, const struct rig_result *r)
+{
+	return rig->guarded && r->stop == RIG_FAULT && r->vector == 14 &&
+	       r->error & 2 && in_code(r->address) &&
+	       *traced_slot(rig, r->address >> POPF_PAGE_SHIFT);
+}
+
 /* An int3 was hit. True: go on at st->rip (a tpc). */
 static bool handle_exit(struct rig *rig, struct rig_state *st,
 			struct rig_result *r)
@@ -394,7 +623,8 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 			r->stop = RIG_END;
 			return false;
 		}
-		if (!rig->on_callout || !rig->on_callout(rig, &x, st))
+		if (rig->on_callout ? !rig->on_callout(rig, &x, st) :
+				      !native_callout(rig, &x, st, r))
 			return false;
 		ret = bt_enter(rig->bt, st->rip, rig->mode, &tpc);
 		break;
@@ -425,7 +655,7 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 		r->stop = RIG_FAULT;
 		r->vector = 14;
 		r->error = 0x14;
-		r->address = st->rip;
+		r->address = rig->fetch_fault;
 		return false;
 	}
 	if (ret) {
@@ -434,6 +664,21 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 	}
 	st->rip = tpc;
 	return true;
+}
+
+static bool enter(struct rig *rig, struct rig_state *st, struct rig_result *r)
+{
+	tpc_t tpc;
+
+	if (!bt_enter(rig->bt, st->rip, rig->mode, &tpc)) {
+		st->rip = tpc;
+		return true;
+	}
+	r->stop = RIG_FAULT;
+	r->vector = 14;
+	r->error = 0x14;
+	r->address = rig->fetch_fault;
+	return false;
 }
 
 static bool step_seen(struct rig *rig, const struct rig_state *hw)
@@ -455,6 +700,7 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 {
 	struct rig_state st = *start;
 	struct bt_state bs;
+	u32 turns;
 	tpc_t tpc;
 
 	memset(r, 0, sizeof(*r));
@@ -467,7 +713,11 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 	st.rip = tpc;
 	rig->stepping = step;
 	watchdog(step ? 900000 : 500000);
-	for (;;) {
+	for (turns = 0;; turns++) {
+		if (turns == TURNS_MAX) {
+			r->stop = RIG_TIMEOUT;
+			break;
+		}
 		advance(rig, &st, step, r);
 		st = r->st;
 		if (r->stop == RIG_STEPPED) {
@@ -482,9 +732,15 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 				continue;
 			break;
 		}
-		if (!recover(rig, &st, &bs) || bs.opaque)
+		if (!recover(rig, &st, &bs) || bs.opaque) {
 			r->stop = RIG_BROKEN;
-		break;
+			break;
+		}
+		if (!store_to_code(rig, r))
+			break;
+		step_natively(rig, &st, r);
+		if (r->stop != RIG_STEPPED || !enter(rig, &st, r))
+			break;
 	}
 	watchdog(0);
 	r->st = st;

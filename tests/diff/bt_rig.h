@@ -35,6 +35,8 @@ struct rig_state {
 	u64 gpr[16];
 	u64 rip;
 	u64 rflags;
+	/* 0: the guest's data, see rig_place() */
+	u64 fs_base, gs_base;
 	/*
 	 * The x87 and SSE state as FXSAVE writes it, and what XSAVE adds. All
 	 * zero: initial state.
@@ -48,6 +50,7 @@ enum rig_stop {
 	RIG_TIMEOUT,
 	RIG_STEPPED,
 	RIG_CALLOUT, /* not handled by the rig */
+	RIG_SYSCALL, /* native code made a system call; rig_guard() */
 	RIG_BROKEN, /* the translator did something it must not */
 };
 
@@ -70,6 +73,10 @@ struct rig {
 	u32 exits[8];
 	u32 opaque;
 	u32 mode; /* BT_MODE_* to translate for */
+	u64 fetch_fault; /* the last address that could not be fetched */
+	bool guarded; /* see rig_guard() */
+	bool traced[2][RIG_CODE_SIZE / 4096]; /* code pages, near and far */
+	u32 stores_to_code;
 	tpc_t exit_tpc; /* of the last int3 */
 	enum bt_exit_kind exit_kind;
 	bool stepping;
@@ -93,6 +100,15 @@ void rig_exit(struct rig *rig);
 void rig_map_code(u64 at, u64 size);
 /* Guest code at RIG_NEAR or RIG_FAR from now on. */
 void rig_place(struct rig *rig, u64 code);
+
+/*
+ * From now on random code is welcome: system calls do not reach the kernel, stores
+ * to translated code drop what they change, and callouts that do the same in any
+ * ring run natively. False: this kernel cannot keep system calls away.
+ */
+bool rig_guard(struct rig *rig);
+/* Take the write protection off all code: before the host or a native run writes it. */
+void rig_unprotect(struct rig *rig);
 
 /* Run native code from st until it ends; step: one instruction. */
 void rig_native(struct rig *rig, const struct rig_state *st, bool step,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What the translator's test programs are made of besides their own file.
-bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c
-unit-extra-test_bt_diff := $(bt-rig)
+bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c tests/diff/bt_gen_insn.c \
+	tests/diff/bt_gen_wild.c
+unit-extra-test_bt_diff := $(bt-rig) tests/diff/bt_diff.c tests/diff/bt_shrink.c
 unit-extra-test_bt_priv := $(bt-rig)
 unit-extra-test_bt_bounce := $(bt-rig)
 unit-extra-test_bt_decode := tests/diff/decode_agree.c
