@@ -10,6 +10,7 @@
 #include "bt_diff.h"
 
 #define STEPS_MAX 3000u
+#define SLOW_STORES 1000u
 
 /* --- a case ------------------------------------------------------------------- */
 
@@ -312,24 +313,6 @@ static bool canonical(u64 va)
 	return va >> 47 == 0 || va >> 47 == 0x1ffff;
 }
 
-/* Does an instruction of more than 15 bytes start there? */
-static bool too_long(const struct diff_case *c, u64 rip)
-{
-	static const u8 prefix[] = { 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e,
-				     0x36, 0x3e, 0x26, 0x64, 0x65 };
-	const u8 *p = (const u8 *)rip;
-	u32 n;
-
-	if (rip - c->place > RIG_CODE_SIZE - 16)
-		return false;
-	for (n = 0; n < 15; n++) {
-		if (!memchr(prefix, p[n], sizeof(prefix)) &&
-		    (p[n] & 0xf0) != 0x40)
-			break;
-	}
-	return n > 4;
-}
-
 /* IRET reads its frame in an order of its own. */
 static bool other_word_of_frame(const struct diff_case *c,
 				const struct rig_result *n,
@@ -355,7 +338,7 @@ static bool undefined_at_end(const struct diff_case *c,
 	       end - n->st.rip < 15 && diff_same_state(&n->st, &t->st);
 }
 
-/* What docs/caveats.md says of branches, IRET and instructions that are too long. */
+/* What docs/caveats.md says of branches, IRET and the end of a page. */
 static bool known(const struct diff_case *c, const struct rig_result *n,
 		  const struct rig_result *t)
 {
@@ -363,12 +346,7 @@ static bool known(const struct diff_case *c, const struct rig_result *n,
 		return false;
 	if (other_word_of_frame(c, n, t) || undefined_at_end(c, n, t))
 		return true;
-	if (n->vector != 13)
-		return false;
-	if (t->vector == 14 && !canonical(t->st.rip))
-		return true;
-	return t->vector == 6 && n->st.rip == t->st.rip &&
-	       too_long(c, n->st.rip);
+	return n->vector == 13 && t->vector == 14 && !canonical(t->st.rip);
 }
 
 static bool same(const struct diff_case *c, const struct rig_result *n,
@@ -512,6 +490,12 @@ enum diff_outcome diff_run(struct rig *rig, const struct diff_case *c,
 		    (!(c->features & GEN_PRIV) && t.vif != 0x200)) {
 			/* For the monitor; or it did what ring 3 cannot: clear IF. */
 			ret = DIFF_FOREIGN;
+			break;
+		}
+		/* Each store to its own code costs it a trip to the rig. */
+		if (t.stop == RIG_TIMEOUT &&
+		    rig->stores_to_code - stores > SLOW_STORES) {
+			ret = DIFF_ENDLESS;
 			break;
 		}
 		if (known(c, &n, &t)) {

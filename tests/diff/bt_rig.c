@@ -426,7 +426,8 @@ static void take_signals(void)
 	struct sigaction old;
 	u32 i;
 
-	sigemptyset(&sa.sa_mask);
+	/* An alarm in the middle of a handler would take its state for the guest's. */
+	sigfillset(&sa.sa_mask);
 	for (i = 0; i < ARRAY_SIZE(signals); i++) {
 		sigaction(signals[i], &sa, &old);
 		if (old.sa_sigaction != handler)
@@ -732,6 +733,8 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 				continue;
 			break;
 		}
+		if (r->stop == RIG_TIMEOUT)
+			break;
 		if (!recover(rig, &st, &bs) || bs.opaque) {
 			r->stop = RIG_BROKEN;
 			break;

@@ -5,6 +5,7 @@
  * inputs from afl-fuzz instead when it has no arguments.
  */
 #include <dirent.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,20 @@ static int from_afl(void)
 #endif
 
 static unsigned int n_inputs;
+static const char *last;
+
+/* An input ends the process: say which. */
+static void say_last(int sig)
+{
+	static const char text[] = "replay: ends badly: ";
+	ssize_t n = write(2, text, sizeof(text) - 1);
+
+	n += write(2, last, strlen(last));
+	n += write(2, "\n", 1);
+	signal(sig, SIG_DFL);
+	if (n)
+		raise(sig);
+}
 
 /* In memory of its exact size, so that a sanitizer sees reads behind it. */
 static bool run_file(const char *path)
@@ -59,9 +74,7 @@ static bool run_file(const char *path)
 	exact = malloc(n ? n : 1);
 	memcpy(exact, whole, n);
 	free(whole);
-	/* If this ends the process, the last line says where. */
-	printf("# %s\n", path);
-	fflush(stdout);
+	last = path;
 	LLVMFuzzerTestOneInput(exact, n);
 	free(exact);
 	n_inputs++;
@@ -96,6 +109,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return from_afl();
+	signal(SIGABRT, say_last);
 	for (i = 1; i < argc; i++) {
 		if (!stat(argv[i], &st) && S_ISDIR(st.st_mode))
 			run_folder(argv[i]);
