@@ -243,6 +243,12 @@ static void check_records(struct bt *bt, const struct tu *tu)
 	}
 }
 
+/* May an instruction at gpc be part of it? */
+static bool is_of_tu(const struct tu *tu, gva_t gpc)
+{
+	return gpc - (tu->gpc - tu->back) < (u64)tu->back + max(tu->glen, (u16)1);
+}
+
 static bool is_exit_target(const struct tu *tu, gva_t gpc)
 {
 	u32 i;
@@ -262,7 +268,8 @@ static void check_recovery(struct bt *bt, const struct tu *tu)
 	for (i = 0; i < tu->len; i++) {
 		FUZZ_CHECK(!bt_recover(bt, off_to_tpc(bt, tu->off + i), &st),
 			   "tpc without a record");
-		FUZZ_CHECK(st.indirect || st.gpc - tu->gpc <= tu->glen ||
+		FUZZ_CHECK(st.indirect || is_of_tu(tu, st.gpc) ||
+				   st.gpc == tu->gpc + tu->glen ||
 				   is_exit_target(tu, st.gpc),
 			   "recovered to %llx", (unsigned long long)st.gpc);
 		FUZZ_CHECK(st.mode == tu->mode, "recovered in another mode");
@@ -295,8 +302,7 @@ static void check_exits(struct bt *bt, const struct tu *tu)
 		FUZZ_CHECK(starts[i / 64] >> (i % 64) & 1, "exit at %u", i);
 		FUZZ_CHECK(x.mode == tu->mode, "exit in another mode");
 		if (x.kind == BT_EXIT_CALLOUT || x.kind == BT_EXIT_UD) {
-			FUZZ_CHECK(x.gpc - tu->gpc < max(tu->glen, (u16)1) &&
-					   x.insn_len &&
+			FUZZ_CHECK(is_of_tu(tu, x.gpc) && x.insn_len &&
 					   !memcmp(x.insn,
 						   guest.bytes + (x.gpc -
 								  guest.code),
