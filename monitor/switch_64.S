@@ -422,6 +422,7 @@ SYM_INNER_LABEL(stub_df, SYM_L_LOCAL)
 	jmp	region_fault
 
 lost_frame:
+	leaq	16(%rsp), %rsp
 	pushq	$0
 	pushq	$1
 	jmp	region_fault

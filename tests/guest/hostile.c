@@ -139,3 +139,49 @@ TEST(page_tables_of_random_words)
 		write_cr3(virt_to_phys(boot_pml4));
 	}
 }
+
+/*
+ * A data breakpoint on the operand of MOV SS waits until the next instruction is
+ * done: when that enters the kernel, the first #DB is ring 0's.
+ */
+#define BEHIND_SS "movw (%rbx), %ss; "
+USER_ASM(ss_icebp, BEHIND_SS ".byte 0xf1; int3");
+USER_ASM(ss_int3, BEHIND_SS "int3");
+USER_ASM(ss_int80, BEHIND_SS "int $0x80; int3");
+USER_ASM(ss_syscall, BEHIND_SS "syscall; int3");
+USER_ASM(ss_sysenter, BEHIND_SS "sysenter; int3");
+USER_ASM(ss_ud2, BEHIND_SS "ud2");
+/* TF that user mode sets itself, and a breakpoint in what is stepped */
+USER_ASM(step_self, "pushq $0x302; popfq; movq %rax, (%rbx); movq (%rbx), %rax; int3");
+
+static void with_breakpoint(const u8 *start, const u8 *end)
+{
+	struct user u;
+	u64 i;
+
+	user_init(&u, start, end);
+	*(u64 *)user_data() = SEL_UDATA;
+	write_dr0(USER_DATA);
+	write_dr7(0x400 | 1 | 0xful << 16); /* 4 bytes, reads and writes */
+	u.rbx = USER_DATA;
+	u.rflags = 2 | RF_IF;
+	for (i = 0; i < 4; i++)
+		user_run(&u);
+	write_dr7(0x400);
+	pages_free_all();
+}
+
+TEST(breakpoints_that_wait_for_the_kernel)
+{
+	with_breakpoint(ss_int3, ss_int3_end);
+	with_breakpoint(ss_int80, ss_int80_end);
+	with_breakpoint(ss_ud2, ss_ud2_end);
+	with_breakpoint(ss_syscall, ss_syscall_end);
+	with_breakpoint(ss_sysenter, ss_sysenter_end);
+	with_breakpoint(ss_icebp, ss_icebp_end);
+}
+
+TEST(a_step_and_a_breakpoint_at_once)
+{
+	with_breakpoint(step_self, step_self_end);
+}
