@@ -103,9 +103,11 @@ static int enter_new(struct bt *bt, gva_t gpc, u32 mode, bool pad, tpc_t *tpc)
 
 int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 {
-	if (!bt_find(bt, gpc, mode, tpc))
-		return 0;
-	return enter_new(bt, gpc, mode, false, tpc);
+	bt->stats.lookups++;
+	if (bt_find(bt, gpc, mode, tpc))
+		return enter_new(bt, gpc, mode, false, tpc);
+	bt->stats.lookup_hits++;
+	return 0;
 }
 
 /* The exit that a link token stands for, if it still waits; or NULL. */

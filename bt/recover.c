@@ -257,10 +257,8 @@ int bt_find(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 	struct tu *tu;
 	u32 off;
 
-	bt->stats.lookups++;
 	if (!find_place(bt, gpc, mode, &tu, &off))
 		return -ENOENT;
-	bt->stats.lookup_hits++;
 	*tpc = off_to_tpc(bt, off);
 	return 0;
 }
