@@ -15,7 +15,8 @@
 GUEST_ASM(load_store, "test %rsi, %rsi\n"
 		      "jz 1f\n"
 		      "mov %rsi, (%rdi)\n"
-		      "1: mov (%rdi), %rax\n"
+		      "1: invlpg (%rdi)\n"
+		      "mov (%rdi), %rax\n"
 		      "hlt\n");
 
 static bool run_at(struct guest *g, uint64_t gpa, uint64_t store, uint64_t *value)
@@ -267,7 +268,7 @@ static void check_traced(void)
 	      load(&g, (200ul << 20) + PAGE) == 7,
 	      "a page table inside works");
 	CHECK(store(&g, MEM_GPA + 17 * PAGE, table[1]) && load(&g, 200ul << 20) == 7,
-	      "and a store to it counts at once");
+	      "and a store to it counts after INVLPG");
 	guest_set_regs(&g, &regs);
 	guest_run(&g);
 	guest_get_regs(&g, &regs);
