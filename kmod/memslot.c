@@ -592,22 +592,20 @@ bool gmem_retry(struct popf_vm *vm, u64 seq)
 /* The page at hva; *writable is input (wanted) and output (granted). */
 static int host_page(hva_t hva, bool may_write, bool *writable, struct page **page)
 {
-	struct page *better;
 	int n;
 
+	/* Most pages are writable already, and then one look is enough. */
+	if (!*writable && may_write &&
+	    get_user_page_fast_only(hva, FOLL_WRITE, page)) {
+		*writable = true;
+		return 0;
+	}
 	n = get_user_pages_fast(hva, 1, *writable ? FOLL_WRITE : 0, page);
 	if (n == 0)
 		return -EIO;
 	/* -EFAULT means "no slot" to the caller, and there is one. */
 	if (n < 0)
 		return n == -EFAULT ? -EIO : n;
-	if (*writable || !may_write)
-		return 0;
-	if (!get_user_page_fast_only(hva, FOLL_WRITE, &better))
-		return 0;
-	put_page(*page);
-	*page = better;
-	*writable = true;
 	return 0;
 }
 

@@ -325,7 +325,8 @@ static int fault_locked(struct shadow *s, const struct shadow_mode *m,
 	if (err)
 		return err;
 	if (access & PF_ERR_WRITE)
-		(void)shadow_unsync_begin(s, w->gfn);
+		(void)(shadow_unsync_begin(s, w->gfn) ||
+		       shadow_drop_dead_root(s, w->gfn));
 	if (!map_leaf(s, sp, w, rq, pf))
 		return -ENOMEM;
 	if (!(access & PF_ERR_WRITE)) {

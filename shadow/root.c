@@ -142,12 +142,93 @@ static bool same_root(struct shadow *s, const struct shadow_mode *m,
 	return same;
 }
 
+/* What prefill() needs to know of a root after the lock was dropped. */
+struct root_ref {
+	u32 id, gfn;
+	union shadow_role role;
+};
+
+static struct root_ref root_ref(struct shadow *s, struct shadow_page *root)
+{
+	struct shadow_page *top = shadow_root_top(s, root, ~0ull);
+
+	return (struct root_ref){ top->id, top->gfn, top->role };
+}
+
+static bool is_same(struct shadow *s, const struct root_ref *ref)
+{
+	struct shadow_page *sp = &s->sp[ref->id];
+
+	return sp->live && sp->gfn == ref->gfn &&
+	       sp->role.word == ref->role.word;
+}
+
+static void link_same(struct shadow *s, struct shadow_page *sp,
+		      struct shadow_page *from, const u64 *gpte,
+		      const u64 *from_gpte)
+{
+	struct shadow_page *child;
+	u32 i, index;
+
+	for (i = 0; i < PT_ENTRIES / 2; i++) {
+		index = PT_ENTRIES / 2 + i;
+		if (!spte_present(from->spt[index]) ||
+		    spte_present(sp->spt[index]) || gpte[i] != from_gpte[i] ||
+		    shadow_slot_fixed(s, sp, index) ||
+		    shadow_slot_path(s, sp, index))
+			continue;
+		child = &s->sp[shadow_slot_link(s, slot_of(from, index))->target];
+		if (shadow_child_fits(sp, child, gpte[i]))
+			shadow_page_link(s, sp, index, child);
+	}
+}
+
+/*
+ * A new process: the kernel's half of its level-4 table is mostly that of the one
+ * before. Linking the same pages saves a fault for each entry.
+ */
+static void prefill(struct shadow *s, const struct root_ref *to,
+		    const struct root_ref *from, u64 gen)
+{
+	const u32 half = PT_ENTRIES / 2, size = half * sizeof(u64);
+	u64 *gpte = s->sync_buf;
+
+	env_mutex_lock(&s->sync_lock);
+	if (gmem_read(s->vm, gfn_to_gpa(to->gfn) + size, gpte, size) ||
+	    gmem_read(s->vm, gfn_to_gpa(from->gfn) + size, gpte + half, size))
+		goto out;
+	shadow_lock(s);
+	if (gen == s->gen && is_same(s, to) && is_same(s, from) &&
+	    shadow_cache_ready(s))
+		link_same(s, &s->sp[to->id], &s->sp[from->id], gpte,
+			  gpte + half);
+	shadow_unlock(s);
+out:
+	env_mutex_unlock(&s->sync_lock);
+}
+
+/*
+ * Is there something in the kernel's half of the old root that a new one lacks?
+ * The role has to be the same: it is that of all pages below.
+ */
+static bool wants_prefill(struct shadow *s, enum shadow_view view,
+			  struct shadow_page *sp)
+{
+	return s->cfg.prefault && view == SHADOW_KERNEL && s->cur[view] &&
+	       s->cur[view] != sp && s->cur[view]->gfn != SP_GFN_NONE &&
+	       shadow_root_top(s, s->cur[view], ~0ull)->role.word ==
+		       shadow_root_top(s, sp, ~0ull)->role.word &&
+	       sp->gfn != SP_GFN_NONE && !sp->checked;
+}
+
 int shadow_root(struct shadow *s, const struct shadow_mode *m,
 		enum shadow_view view, hpa_t *root)
 {
 	gfn_t gfn = (m->cr3 & GPTE_FRAME) >> 12;
+	struct root_ref from, to;
 	struct shadow_page *sp;
-	bool check;
+	bool check, fill;
+	u64 gen;
 	int err;
 
 	err = shadow_mode_check(m);
@@ -171,11 +252,19 @@ int shadow_root(struct shadow *s, const struct shadow_mode *m,
 		shadow_unlock(s);
 		return -ENOMEM;
 	}
+	fill = wants_prefill(s, view, sp);
+	if (fill) {
+		from = root_ref(s, s->cur[view]);
+		to = root_ref(s, sp);
+	}
+	gen = s->gen;
 	set_current(s, view, sp);
 	*root = env_page_hpa(sp->spt);
 	check = !sp->checked && s->has_region && gfn != SP_GFN_NONE;
 	sp->checked = true;
 	shadow_unlock(s);
+	if (fill)
+		prefill(s, &to, &from, gen);
 	if (check)
 		check_region(s, gfn);
 	return 0;

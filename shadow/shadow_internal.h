@@ -258,6 +258,11 @@ void shadow_unsync_end(struct shadow *s, u32 gfn);
 void shadow_unsync_forget(struct shadow *s, u32 gfn);
 void shadow_unsync_zap(struct shadow *s, gfn_t first, gfn_t count);
 void shadow_sync_gva(struct shadow *s, gva_t gva);
+bool shadow_child_fits(const struct shadow_page *sp,
+		       const struct shadow_page *child, u64 gpte);
+
+/* write.c */
+bool shadow_drop_dead_root(struct shadow *s, gfn_t gfn);
 
 /* page.c */
 struct shadow_page *shadow_page_find(struct shadow *s, u32 gfn,

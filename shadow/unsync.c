@@ -122,7 +122,7 @@ void shadow_unsync_end(struct shadow *s, u32 gfn)
 /* --- bringing up to date --------------------------------------------------- */
 
 /* Does a child page, or the piece of a large leaf, fit what the entry says? */
-static bool child_fits(const struct shadow_page *sp,
+bool shadow_child_fits(const struct shadow_page *sp,
 		       const struct shadow_page *child, u64 gpte)
 {
 	union shadow_role role = sp->role;
@@ -159,7 +159,7 @@ static bool sync_slot(struct shadow *s, struct shadow_page *sp, u32 index,
 	struct shadow_rights r;
 
 	if (!spte_is_leaf(old, sp->role.level)) {
-		if (child_fits(sp, &s->sp[target], gpte))
+		if (shadow_child_fits(sp, &s->sp[target], gpte))
 			return false;
 		shadow_zap_slot(s, sp, index);
 		return true;

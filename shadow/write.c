@@ -119,6 +119,28 @@ static bool flooded(struct shadow *s, struct shadow_page *sp)
 	return !shadow_page_test_used(s, sp);
 }
 
+/*
+ * The guest stores to a level-4 table that is not current: nearly always because
+ * its process is gone and the frame gets another use. True when it is no longer
+ * shadowed, and so not traced.
+ */
+bool shadow_drop_dead_root(struct shadow *s, gfn_t gfn)
+{
+	struct shadow_page *sp = NULL;
+
+	if (!s->cfg.unsync || shadow_trace_bits(s, gfn) != SHADOW_TRACE_PT)
+		return false;
+	while ((sp = shadow_page_next(s, sp, gfn)))
+		if (sp->role.level < 4 || !entry_out_of_reach(s, sp))
+			return false;
+	while ((sp = shadow_page_next(s, NULL, gfn))) {
+		if (sp->role.half && sp->parents)
+			sp = slot_page(s, sp->parents);
+		shadow_page_free(s, sp);
+	}
+	return true;
+}
+
 static void check_flood(struct shadow *s, gfn_t gfn)
 {
 	struct shadow_page *sp = NULL;
