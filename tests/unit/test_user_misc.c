@@ -289,6 +289,26 @@ static void broken_statistics_become_nothing(void **state)
 	close(fd);
 }
 
+static void stats_marks_are_taken_at_their_port_up_to_a_bound(void **state)
+{
+	struct stats st = { .vm_fd = -1, .vcpu_fd = -1 };
+	static struct bus pio;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(stats_add_marks(&st, &pio), 0);
+	bus_write(&pio, STATS_MARK_PORT, 7, 1);
+	bus_write(&pio, STATS_MARK_PORT, 0x87, 1);
+	assert_int_equal(st.marks_count, 2);
+	assert_int_equal(st.marks[0].number, 7);
+	assert_int_equal(st.marks[1].number, 0x87);
+	for (i = 0; i < 2 * STATS_MARKS; i++)
+		bus_write(&pio, STATS_MARK_PORT, 1, 1);
+	assert_int_equal(st.marks_count, STATS_MARKS);
+	assert_int_equal(bus_read(&pio, STATS_MARK_PORT, 1), 0xff);
+	free(st.marks);
+}
+
 /* --- doctor -------------------------------------------------------------- */
 
 struct host {
@@ -461,6 +481,8 @@ int main(void)
 		cmocka_unit_test(each_ban_on_modules_is_told),
 		cmocka_unit_test(processors_are_judged_by_their_flags),
 		cmocka_unit_test(kernels_are_judged_by_their_release),
+		cmocka_unit_test(
+			stats_marks_are_taken_at_their_port_up_to_a_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
