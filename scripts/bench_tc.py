@@ -40,7 +40,8 @@ Fields of tc.json:
                 by the monitor (lookups, hits, dispatch_hit_rate, translated: TUs), and,
                 from a recording of the phase followed a second time: entries, hit_rate
                 of all of them, chained, ibl_hits, monitor; entry_hit_rate is what the
-                module's misses leave of these entries
+                module's misses leave of these entries, unchained_hit_rate of those that
+                are not by a linked branch (the indirect table and the monitor)
   default       {policy, size_kib}
   draw          the command that draws the plots
 
@@ -298,7 +299,9 @@ def guest():
         seen = figures(run)
         result[phase].update({name: seen[name] for name in ("entries", "hit_rate", "chained", "ibl_hits", "monitor")})
         misses = result[phase]["lookups"] - result[phase]["hits"]
+        unchained = seen["entries"] - seen["chained"]
         result[phase]["entry_hit_rate"] = ratio(seen["entries"] - misses, seen["entries"])
+        result[phase]["unchained_hit_rate"] = ratio(unchained - misses, unchained)
     return result
 
 
@@ -424,6 +427,7 @@ def table(report):
     for phase, seen in (report["guest"] or {}).items():
         lines.append(f"guest, {phase}: {percent(seen['dispatch_hit_rate'])} % of {seen['lookups']} lookups found, "
                      f"{seen['translated']} TUs translated; {percent(seen['entry_hit_rate'])} % of {seen['entries']} entries, "
+                     f"{percent(seen['unchained_hit_rate'])} % of those that are not chained, "
                      f"{percent(ratio(seen['chained'], seen['entries']), 1)} % of them chained")
     return "\n".join(lines) + "\n"
 
