@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See bt_rig.h. */
 #include <asm/prctl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -407,8 +408,31 @@ void rig_exit(struct rig *rig)
 	sigaltstack(&off, NULL);
 }
 
+static void map_again(u64 code)
+{
+	mprotect((void *)code, RIG_CODE_SIZE,
+		 PROT_READ | PROT_WRITE | PROT_EXEC);
+	mprotect((void *)(code + RIG_DATA_OFF), RIG_DATA_SIZE,
+		 PROT_READ | PROT_WRITE);
+}
+
+void rig_unguard(struct rig *rig)
+{
+	rig_unprotect(rig);
+	map_again(RIG_NEAR);
+	map_again(RIG_FAR);
+	rig->guarded = false;
+	rig->bt->cfg.tsc_callout = false;
+}
+
 bool rig_guard(struct rig *rig)
 {
+	cpu_set_t cpus;
+
+	/* On one processor, so that its number stays the same. */
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
 	rig->guarded = true;
 	/* It would not show the same time twice. */
 	rig->bt->cfg.tsc_callout = true;
@@ -438,6 +462,14 @@ static void take_signals(void)
 void rig_place(struct rig *rig, u64 code)
 {
 	take_signals();
+	if (rig->guarded && code != rig->code) {
+		/* What is not restored must be out of reach. */
+		bt_flush(rig->bt);
+		rig_unprotect(rig);
+		mprotect((void *)rig->code, RIG_DATA_OFF + RIG_DATA_SIZE,
+			 PROT_NONE);
+		map_again(code);
+	}
 	rig->code = code;
 	swap.guest_gs = swap.guest_fs = code + RIG_DATA_OFF;
 	if (!swap.host_fs)
@@ -533,13 +565,17 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 			  struct rig_result *r)
 {
 	static u8 before[RIG_CODE_SIZE];
-	u8 op = *(u8 *)st->rip;
+	const u8 *op = (const u8 *)st->rip;
+	bool pushf;
 	u32 i;
 
+	while (*op == 0x66 || *op == 0xf2 || *op == 0xf3 || (*op & 0xf0) == 0x40)
+		op++;
 	memcpy(before, (void *)rig->code, sizeof(before));
 	rig_unprotect(rig);
+	pushf = *op == 0x9c;
 	rig_raw(st, true, r);
-	if (op == 0x9c && r->stop == RIG_STEPPED)
+	if (pushf && r->stop == RIG_STEPPED)
 		((u8 *)r->st.gpr[4])[1] &= ~1u; /* TF */
 	if (memcmp(before, (void *)rig->code, sizeof(before)))
 		drop_changed(rig, rig->code, before);

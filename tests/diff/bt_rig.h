@@ -107,6 +107,8 @@ void rig_place(struct rig *rig, u64 code);
  * ring run natively. False: this kernel cannot keep system calls away.
  */
 bool rig_guard(struct rig *rig);
+/* As before it, but that system calls stay away. */
+void rig_unguard(struct rig *rig);
 /* Take the write protection off all code: before the host or a native run writes it. */
 void rig_unprotect(struct rig *rig);
 

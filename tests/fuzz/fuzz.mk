@@ -10,6 +10,8 @@ fuzz-names := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out \
 
 # Further sources of a target.
 fuzz-extra-decode := tests/diff/decode_agree.c
+fuzz-extra-emulate := tests/unit/mon_rig.c
+fuzz-extra-stream := $(wildcard userland/stream/*.c)
 
 # fuzz-sources(TARGET)
 fuzz-sources = tests/fuzz/fuzz_$(1).c tests/fuzz/fuzz_fail.c $(fuzz-extra-$(1))

@@ -10,9 +10,10 @@ void fuzz_fail(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("fuzz: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	/* Not to stderr, which a target may have silenced. */
+	dprintf(2, "fuzz: ");
+	vdprintf(2, fmt, ap);
+	dprintf(2, "\n");
 	va_end(ap);
 	abort();
 }

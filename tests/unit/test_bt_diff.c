@@ -220,9 +220,7 @@ static void random_programs(u64 place)
 	for (i = 0; i < runs() && bad < 10; i++)
 		bad += diff_one(&rig, first_seed() + i, place, 0, &stats) ==
 		       DIFF_DIFFERS;
-	rig.guarded = false;
-	rig.bt->cfg.tsc_callout = false;
-	rig_unprotect(&rig);
+	rig_unguard(&rig);
 	assert_true(bt_audit(rig.bt));
 	assert_int_equal(bad, 0);
 	/* It would prove little if it did not run to the end. */

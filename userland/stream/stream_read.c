@@ -304,9 +304,13 @@ static int get_text(struct stream_reader *r, char *to, uint32_t max)
 
 static int get_meta(struct stream_reader *r, struct stream_event *ev)
 {
+	uint32_t at = r->at;
+
 	if (get_text(r, r->key, STREAM_KEY_MAX) ||
 	    get_text(r, r->value, STREAM_VALUE_MAX))
 		return -1;
+	if (!r->key[0])
+		return bad(r, at, "metadata without a key");
 	ev->meta.key = r->key;
 	ev->meta.value = r->value;
 	return 0;
@@ -462,8 +466,10 @@ static int get_event(struct stream_reader *r, struct stream_event *ev,
 	case STREAM_WINDOW:
 		return get_window(r, ev);
 	case STREAM_CLOCK:
-		r->clock += get_varint(r);
-		ev->clock.ns = r->clock;
+		ev->clock.ns = r->clock + get_varint(r);
+		if (ev->clock.ns < r->clock)
+			return bad(r, at, "time runs backwards");
+		r->clock = ev->clock.ns;
 		return 0;
 	}
 	return bad(r, at, "an unknown event");
