@@ -68,6 +68,22 @@ void emit_patch32(struct bt *bt, u32 at)
 		memcpy(t->code + at, &rel, 4);
 }
 
+void emit_unless_zero(struct bt *bt, struct slow *s)
+{
+	u32 ok = emit_jrcxz(bt);
+
+	s->at[s->n++] = emit_jmp32(bt);
+	emit_patch8(bt, ok);
+}
+
+void emit_slow_start(struct bt *bt, const struct slow *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->n; i++)
+		emit_patch32(bt, s->at[i]);
+}
+
 void emit_jmp_off(struct bt *bt, u32 off)
 {
 	u32 next = bt->t.off + bt->t.n + 5;

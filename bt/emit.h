@@ -139,6 +139,21 @@ static inline u32 emit_jrcxz(struct bt *bt)
 /* Make the rel8 at offset `at` lead here. */
 void emit_patch8(struct bt *bt, u32 at);
 
+/*
+ * A way that several checks of one instruction lead to: where they jump from,
+ * offsets for emit_patch32().
+ */
+struct slow {
+	u32 at[16];
+	u32 n;
+};
+
+/* Go on here when RCX is 0, the slow way when not. */
+void emit_unless_zero(struct bt *bt, struct slow *s);
+
+/* The slow way starts here. */
+void emit_slow_start(struct bt *bt, const struct slow *s);
+
 /* jmp +rel32; the offset of its rel32, for emit_patch32() */
 u32 emit_jmp32(struct bt *bt);
 

@@ -17,20 +17,6 @@
 #define MSR_X2APIC_EOI 0x80bu
 #define AC (1u << RAX | 1u << RCX)
 
-/* Where the slow way is entered from: forward jumps. */
-struct slow {
-	u32 at[4];
-	u32 n;
-};
-
-static void emit_unless_zero(struct bt *bt, struct slow *s)
-{
-	u32 ok = emit_jrcxz(bt);
-
-	s->at[s->n++] = emit_jmp32(bt);
-	emit_patch8(bt, ok);
-}
-
 /* lea ecx, [rcx + disp32] */
 static void emit_add_ecx(struct bt *bt, u32 disp)
 {
@@ -83,7 +69,7 @@ static void deadline_in_place(struct bt *bt, struct slow *s)
 void translate_wrmsr(struct bt *bt)
 {
 	gva_t gpc = bt->insn.gpc, next = gpc + bt->insn.len;
-	u32 eoi, deadline, other, done, i;
+	u32 eoi, deadline, other, done;
 	struct slow s = {};
 
 	if (!bt->cfg.apic_in_place) {
@@ -113,8 +99,7 @@ void translate_wrmsr(struct bt *bt)
 	rec_add(bt, next, 0, 0);
 	done = emit_jmp32(bt);
 	emit_patch32(bt, other);
-	for (i = 0; i < s.n; i++)
-		emit_patch32(bt, s.at[i]);
+	emit_slow_start(bt, &s);
 	rec_add(bt, gpc, AC, 0);
 	emit_unspill(bt, RAX);
 	emit_unspill(bt, RCX);

@@ -21,29 +21,12 @@
 #define AC (1u << RAX | 1u << RCX)
 #define R11 11u
 
-/* Where the slow way is entered: offsets for emit_patch32(). */
-struct slow {
-	u32 at[16];
-	u32 n;
-};
-
-/* Go on here when RCX is 0, the slow way when not. */
-static void emit_unless_zero(struct bt *bt, struct slow *s)
-{
-	u32 ok = emit_jrcxz(bt);
-
-	s->at[s->n++] = emit_jmp32(bt);
-	emit_patch8(bt, ok);
-}
-
 /* The slow way; RAX and RCX are spilled. */
 static void emit_slow(struct bt *bt, const struct slow *s)
 {
 	gva_t gpc = bt->insn.gpc;
-	u32 i;
 
-	for (i = 0; i < s->n; i++)
-		emit_patch32(bt, s->at[i]);
+	emit_slow_start(bt, s);
 	rec_add(bt, gpc, AC, 0);
 	emit_unspill(bt, RAX);
 	emit_unspill(bt, RCX);
