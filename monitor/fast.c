@@ -171,7 +171,8 @@ void fast_finish(struct vcpu *v)
 	d->syscalls = 0;
 	d->returns = 0;
 	w->user = d->user;
-	w->gdt_fresh = false;
+	/* A crossing to user mode has compared the descriptors. */
+	w->gdt_fresh = w->user;
 	v->irq_shadow = false;
 	if (w->user) {
 		seg_set_flat_code(&v->seg[SEG_CS], user_cs(v), 3, true);

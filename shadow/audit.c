@@ -346,6 +346,10 @@ static void check_roots(struct audit *a)
 			     root->role.level != s->cfg.host_levels ||
 			     root->role.view != (u32)view))
 			offence(a, 11, "current root", root->id, view);
+		if (root && root->gfn != SP_GFN_NONE &&
+		    gfn_to_gpa(root->gfn) != s->cur_key[view].cr3)
+			offence(a, 11, "current root of another table", root->id,
+				view);
 	}
 }
 

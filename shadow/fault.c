@@ -264,8 +264,8 @@ static struct shadow_page *split_child(struct shadow *s, struct shadow_page *sp,
 
 /* Install the leaf of the walk below sp, the page of its last table. */
 static bool map_leaf(struct shadow *s, struct shadow_page *sp,
-		     const struct shadow_gwalk *w, struct leaf_request *rq,
-		     struct shadow_prefault *pf)
+		     const struct shadow_gwalk *w, bool write,
+		     struct leaf_request *rq, struct shadow_prefault *pf)
 {
 	u32 index1 = pt_index(w->gva, 1);
 	struct shadow_rights r =
@@ -285,7 +285,9 @@ static bool map_leaf(struct shadow *s, struct shadow_page *sp,
 	}
 	if (!set_small(s, sp, index1, w->gfn, r, rq))
 		return false;
-	shadow_prefault_collect(s, sp, index1, w, pf);
+	shadow_prefault_collect(s, sp, index1, w->group, write, pf);
+	if (sp->unsync)
+		shadow_unsync_note(s, sp, index1);
 	return true;
 }
 
@@ -327,7 +329,7 @@ static int fault_locked(struct shadow *s, const struct shadow_mode *m,
 	if (access & PF_ERR_WRITE)
 		(void)(shadow_unsync_begin(s, w->gfn) ||
 		       shadow_drop_dead_root(s, w->gfn));
-	if (!map_leaf(s, sp, w, rq, pf))
+	if (!map_leaf(s, sp, w, access & PF_ERR_WRITE, rq, pf))
 		return -ENOMEM;
 	if (!(access & PF_ERR_WRITE)) {
 		s->stats.faults_hidden++;

@@ -5,13 +5,30 @@
  * entry. An exit costs much more than seven lookups.
  *
  * Only what needs nothing new is done: the same level-1 page, the same chunk of
- * links, no dirty or accessed bit set, no write access asked of the host.
+ * links, no dirty or accessed bit set. Write access is asked of the host only
+ * for a guest that is filling memory page by page: host pages that are shared
+ * (same-page merging, copy-on-write) shall stay so until the guest stores there.
  */
 #include "shadow_internal.h"
 
-/* With the lock: which neighbours of the slot just filled could be mapped? */
+static bool writable_at(const struct shadow_page *sp, u32 index)
+{
+	return index < PT_ENTRIES && spte_present(sp->spt[index]) &&
+	       (sp->spt[index] & SPTE_W);
+}
+
+/* Stores that go up or down in memory have come from the page beside this one. */
+static bool is_filling(const struct shadow_page *sp, u32 index)
+{
+	return writable_at(sp, index + 1) || writable_at(sp, index - 1);
+}
+
+/*
+ * With the lock: which slots of the group around index could be mapped? group: its
+ * eight gptes; write: for a store.
+ */
 void shadow_prefault_collect(struct shadow *s, struct shadow_page *sp,
-			     u32 index, const struct shadow_gwalk *w,
+			     u32 index, const u64 *group, bool write,
 			     struct shadow_prefault *pf)
 {
 	u32 first = index & ~(PREFAULT - 1), i;
@@ -23,16 +40,17 @@ void shadow_prefault_collect(struct shadow *s, struct shadow_page *sp,
 	pf->gfn = sp->gfn;
 	pf->role = sp->role;
 	pf->gen = s->gen;
+	pf->write = write && is_filling(sp, index);
 	for (i = first; i < first + PREFAULT; i++) {
 		struct shadow_rights r = { true, sp->role.w, sp->role.x };
 		gfn_t gfn = sp->gfn + i;
 
-		if (spte_present(sp->spt[i]))
+		if (spte_present(sp->spt[i]) &&
+		    (!pf->write || writable_at(sp, i)))
 			continue;
 		if (!sp->role.split) {
-			r = shadow_leaf_rights(sp->role, w->group[i - first],
-					       1);
-			gfn = gpte_leaf_gfn(w->group[i - first], 1);
+			r = shadow_leaf_rights(sp->role, group[i - first], 1);
+			gfn = gpte_leaf_gfn(group[i - first], 1);
 		}
 		if (!r.ok || gfn >= SHADOW_GFN_LIMIT)
 			continue;
@@ -48,7 +66,7 @@ static void install(struct shadow *s, struct shadow_page *sp,
 	bool w = want->rights.w && want->page.writable &&
 		 !shadow_trace_bits(s, want->gfn);
 
-	if (spte_present(sp->spt[want->index]) ||
+	if ((spte_present(sp->spt[want->index]) && !w) ||
 	    gmem_retry(s->vm, want->page.seq))
 		return;
 	if (!shadow_set_leaf(s, sp, want->index, want->gfn,
@@ -68,7 +86,8 @@ void shadow_prefault(struct shadow *s, struct shadow_prefault *pf)
 	for (i = 0; i < pf->n; i++) {
 		pf->want[n] = pf->want[i];
 		pf->want[n].dirty = false;
-		n += !gmem_page(s->vm, pf->want[n].gfn, false,
+		n += !gmem_page(s->vm, pf->want[n].gfn,
+				pf->write && pf->want[n].rights.w,
 				&pf->want[n].page);
 	}
 	if (!n)

@@ -91,9 +91,19 @@ static void set_pinned(struct shadow *s, struct shadow_page *root, bool pinned)
 	}
 }
 
-static void set_current(struct shadow *s, enum shadow_view view,
-			struct shadow_page *root)
+static struct shadow_root_key root_key(const struct shadow_mode *m)
 {
+	return (struct shadow_root_key){
+		.cr3 = m->cr3 & GPTE_FRAME,
+		.role = (m->cr0 & MODE_CR0_WP) | (m->efer & MODE_EFER_NXE) |
+			(u64)m->maxphyaddr << 32,
+	};
+}
+
+static void set_current(struct shadow *s, enum shadow_view view,
+			struct shadow_page *root, const struct shadow_mode *m)
+{
+	s->cur_key[view] = root_key(m);
 	if (s->cur[view] != root) {
 		if (s->cur[view]) {
 			set_pinned(s, s->cur[view], false);
@@ -127,15 +137,15 @@ static void check_region(struct shadow *s, gfn_t gfn)
 static bool same_root(struct shadow *s, const struct shadow_mode *m,
 		      enum shadow_view view, hpa_t *root)
 {
+	struct shadow_root_key key = root_key(m);
 	struct shadow_page *cur;
 	bool same;
 
 	env_mutex_lock(&s->lock);
 	cur = s->cur[view];
 	same = cur && cur->gfn != SP_GFN_NONE &&
-	       cur->gfn == (m->cr3 & GPTE_FRAME) >> 12 &&
-	       shadow_root_top(s, cur, 0)->role.word ==
-		       root_role(s, m, view, 0).word;
+	       s->cur_key[view].cr3 == key.cr3 &&
+	       s->cur_key[view].role == key.role;
 	if (same)
 		*root = env_page_hpa(cur->spt);
 	env_mutex_unlock(&s->lock);
@@ -258,7 +268,7 @@ int shadow_root(struct shadow *s, const struct shadow_mode *m,
 		to = root_ref(s, sp);
 	}
 	gen = s->gen;
-	set_current(s, view, sp);
+	set_current(s, view, sp, m);
 	*root = env_page_hpa(sp->spt);
 	check = !sp->checked && s->has_region && gfn != SP_GFN_NONE;
 	sp->checked = true;

@@ -116,12 +116,19 @@ struct shadow_block {
 struct shadow_unsync {
 	u32 gfn;
 	u32 idle; /* flushes in a row that found no change in it */
+	u32 hot; /* the slot that the last hidden fault filled, or 0 */
 };
 
 /* Preallocated memory; each kind is a list linked through its first word. */
 struct shadow_cache {
 	void *pages, *chunks, *blocks;
 	u32 nr_pages, nr_chunks, nr_blocks;
+};
+
+/* What of a mode decides on its roots. */
+struct shadow_root_key {
+	u64 cr3; /* the frame */
+	u64 role; /* all else that goes into root_role() */
 };
 
 struct shadow {
@@ -159,7 +166,9 @@ struct shadow {
 	struct shadow_block *last_block;
 	struct shadow_cache cache;
 
+	/* The roots of now; key: of which mode, for the usual question. */
 	struct shadow_page *cur[SHADOW_VIEWS];
+	struct shadow_root_key cur_key[SHADOW_VIEWS];
 	struct shadow_page *win_l3, *win_l2; /* path where the guest has none */
 	bool has_window, has_region;
 	struct shadow_unsync unsync[UNSYNC_MAX];
@@ -208,6 +217,7 @@ struct shadow_prefault {
 	u32 id, gfn;
 	union shadow_role role;
 	u64 gen;
+	bool write; /* the guest is filling memory here */
 	struct shadow_want want[PREFAULT];
 };
 
@@ -257,6 +267,7 @@ bool shadow_unsync_begin(struct shadow *s, gfn_t gfn);
 void shadow_unsync_end(struct shadow *s, u32 gfn);
 void shadow_unsync_forget(struct shadow *s, u32 gfn);
 void shadow_unsync_zap(struct shadow *s, gfn_t first, gfn_t count);
+void shadow_unsync_note(struct shadow *s, struct shadow_page *sp, u32 index);
 void shadow_sync_gva(struct shadow *s, gva_t gva);
 bool shadow_child_fits(const struct shadow_page *sp,
 		       const struct shadow_page *child, u64 gpte);
@@ -327,7 +338,7 @@ bool shadow_audit_locked(struct shadow *s);
 
 /* prefault.c */
 void shadow_prefault_collect(struct shadow *s, struct shadow_page *sp,
-			     u32 index, const struct shadow_gwalk *w,
+			     u32 index, const u64 *group, bool write,
 			     struct shadow_prefault *pf);
 void shadow_prefault(struct shadow *s, struct shadow_prefault *pf);
 

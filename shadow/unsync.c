@@ -41,6 +41,7 @@ static bool page_can(const struct shadow_page *sp)
 static void add(struct shadow *s, u32 gfn)
 {
 	s->unsync[s->nr_unsync].idle = 0;
+	s->unsync[s->nr_unsync].hot = 0;
 	s->unsync[s->nr_unsync++].gfn = gfn;
 }
 
@@ -50,6 +51,14 @@ void shadow_unsync_forget(struct shadow *s, u32 gfn)
 
 	if (u)
 		*u = s->unsync[--s->nr_unsync];
+}
+
+void shadow_unsync_note(struct shadow *s, struct shadow_page *sp, u32 index)
+{
+	struct shadow_unsync *u = find(s, sp->gfn);
+
+	if (u)
+		u->hot = slot_of(sp, index);
 }
 
 /*
@@ -182,14 +191,19 @@ static bool sync_slot(struct shadow *s, struct shadow_page *sp, u32 index,
 	return true;
 }
 
-/* Which of the table's pieces, a bit each, have any spte? */
-static u32 pieces_used(struct shadow *s, u32 gfn)
+static u32 piece_of(u32 index)
 {
+	return 1u << index / CHUNK_LINKS;
+}
+
+/* Which of the table's pieces, a bit each, have any spte, or had the last one? */
+static u32 pieces_used(struct shadow *s, const struct shadow_unsync *u)
+{
+	u32 used = u->hot ? piece_of(slot_index(u->hot)) : 0, i;
 	struct shadow_page *sp = NULL;
-	u32 used = 0, i;
 
 	BUILD_BUG_ON(PT_ENTRIES / CHUNK_LINKS != 32);
-	while ((sp = shadow_page_next(s, sp, gfn)))
+	while ((sp = shadow_page_next(s, sp, u->gfn)))
 		for (i = 0; i < PT_ENTRIES / CHUNK_LINKS && sp->present; i++)
 			if (sp->chunk[i])
 				used |= 1u << i;
@@ -203,7 +217,7 @@ static bool sync_page(struct shadow *s, struct shadow_page *sp, u32 pieces,
 	u32 i;
 
 	for (i = 0; i < PT_ENTRIES && sp->present; i++) {
-		if (!(pieces >> i / CHUNK_LINKS & 1) ||
+		if (!(pieces & piece_of(i)) ||
 		    !sp->chunk[i / CHUNK_LINKS]) {
 			i |= CHUNK_LINKS - 1;
 			continue;
@@ -227,18 +241,41 @@ static void read_pieces(struct shadow *s, u32 gfn, u32 pieces, u64 *gpte)
 			memset(gpte + i * CHUNK_LINKS, 0, size);
 }
 
+/*
+ * A kernel that patches itself maps one page after the other at the same address,
+ * and loads CR3 before it uses each: what is now where the last hidden fault was
+ * gets mapped here. gpte: the table, as far as pieces say.
+ */
+static void expect_again(struct shadow *s, const struct shadow_unsync *u,
+			 u32 pieces, const u64 *gpte,
+			 struct shadow_prefault *pf)
+{
+	struct shadow_page *sp = slot_page(s, u->hot);
+	u32 index = slot_index(u->hot);
+
+	if (!u->hot || !sp->live || sp->gfn != u->gfn || !sp->unsync ||
+	    sp->role.level != 1 || spte_present(sp->spt[index]) ||
+	    !(pieces & piece_of(index)))
+		return;
+	shadow_prefault_collect(s, sp, index, &gpte[index & ~(PREFAULT - 1)],
+				false, pf);
+}
+
 /* One table. It may be traced before it is read, so that nothing is missed. */
 static void sync_table(struct shadow *s, u32 gfn)
 {
+	struct shadow_prefault pf = { .n = 0 };
 	struct shadow_page *sp = NULL;
 	struct shadow_unsync *u;
 	bool changed = false;
 	u32 pieces = 0;
+	u64 gen;
 
 	shadow_lock(s);
+	gen = s->gen;
 	u = find(s, gfn);
 	if (u) {
-		pieces = pieces_used(s, gfn);
+		pieces = pieces_used(s, u);
 		if (u->idle >= IDLE_SYNCS)
 			trace_again(s, gfn);
 	}
@@ -250,9 +287,15 @@ static void sync_table(struct shadow *s, u32 gfn)
 	while ((sp = shadow_page_next(s, sp, gfn)))
 		changed |= sync_page(s, sp, pieces, s->sync_buf);
 	u = find(s, gfn);
-	if (u)
+	if (u) {
 		u->idle = changed ? 0 : u->idle + 1;
+		expect_again(s, u, pieces, s->sync_buf, &pf);
+	}
 	shadow_unlock(s);
+	/* Only if nobody has flushed since the table was read. */
+	pf.gen = gen;
+	if (pf.n)
+		shadow_prefault(s, &pf);
 }
 
 /* The tables out of sync that have a shadow page of this level. */

@@ -681,6 +681,67 @@ static void test_prefault_maps_what_the_guest_has_accessed_around(void **state)
 	}
 }
 
+/* The first page of two groups of eight that a guest fills. */
+#define FILL (GVA + 0x1000)
+
+/* Are just the pages [first, end) mapped for stores? */
+static void assert_stores(struct rig *r, u32 first, u32 end)
+{
+	struct mmu x;
+	u32 i;
+
+	for (i = 0; i < 16; i++) {
+		x = rig_mmu(r, SHADOW_USER, FILL + (i << 12));
+		assert_int_equal(x.present && x.write, i >= first && i < end);
+		assert_int_equal(!!(r->vm->flags[200 + i] & GMEM_DIRTY),
+				 x.present && x.write);
+	}
+}
+
+static void touch(struct rig *r, u32 page, u32 access)
+{
+	struct shadow_fault f;
+
+	assert_int_equal(rig_fault(r, SHADOW_USER, FILL + (page << 12),
+				   PF_ERR_USER | access, &f),
+			 SHADOW_PF_FIXED);
+}
+
+static void filling(struct rig *r, bool up)
+{
+	u32 first = up ? 0 : 15, next = up ? 1 : 14, group = up ? 0 : 8, i;
+
+	rig_root(r, SHADOW_USER);
+	for (i = 0; i < 16; i++) {
+		rig_map(r, FILL + (i << 12), 200 + i, ALL);
+		r->vm->flags[200 + i] = GMEM_NO_WRITE;
+	}
+	/* One store says nothing yet: the host's pages stay shared. */
+	touch(r, first, PF_ERR_WRITE);
+	assert_stores(r, first, first + 1);
+	touch(r, next, PF_ERR_WRITE);
+	assert_stores(r, group, group + 8);
+	/* Reading on asks for nothing, storing on does. */
+	touch(r, 15 - group - (up ? 7 : 0), 0);
+	assert_stores(r, group, group + 8);
+	touch(r, 15 - group - (up ? 7 : 0), PF_ERR_WRITE);
+	assert_stores(r, 0, 16);
+}
+
+static void test_filling_memory_maps_the_pages_ahead_for_stores(void **state)
+{
+	struct shadow_config cfg = base;
+	struct rig *r;
+	u32 up;
+
+	cfg.prefault = true;
+	for (up = 0; up < 2; up++) {
+		r = rig_create(1024, &cfg);
+		filling(r, up);
+		rig_destroy(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -715,6 +776,8 @@ int main(void)
 		cmocka_unit_test(test_region_and_window_can_be_moved),
 		cmocka_unit_test(
 			test_prefault_maps_what_the_guest_has_accessed_around),
+		cmocka_unit_test(
+			test_filling_memory_maps_the_pages_ahead_for_stores),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

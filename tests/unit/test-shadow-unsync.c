@@ -260,6 +260,53 @@ static void test_only_so_many_tables_are_out_of_sync(void **state)
 	each_depth(many);
 }
 
+/* As a kernel does that patches itself: one address, a page after the other. */
+static void patching(struct rig *r)
+{
+	gpa_t gpte = rig_map(r, GVA, 100, P | W | A | D);
+	u32 i;
+
+	assert_maps(r, SHADOW_KERNEL, GVA, PF_ERR_WRITE, 100);
+	for (i = 101; i < 110; i++) {
+		store(r, gpte, 0);
+		shadow_sync(r->s);
+		rig_root(r, SHADOW_KERNEL);
+		assert_false(rig_mmu(r, SHADOW_KERNEL, GVA).present);
+		store(r, gpte, (u64)i << 12 | P | W | A | D);
+		shadow_sync(r->s);
+		assert_ptr_equal((void *)rig_mmu(r, SHADOW_KERNEL, GVA).hpa,
+				 gmem_array_at(r->vm, (u64)i << 12));
+		assert_true(rig_mmu(r, SHADOW_KERNEL, GVA).write);
+	}
+	/* What the guest has not accessed must fault, to set the bit. */
+	store(r, gpte, 0);
+	shadow_sync(r->s);
+	store(r, gpte, 120ull << 12 | P | W);
+	shadow_sync(r->s);
+	assert_false(rig_mmu(r, SHADOW_KERNEL, GVA).present);
+	/* Nothing is expected of a table whose page has gone. */
+	shadow_zap_all(r->s);
+	store(r, gpte, 121ull << 12 | P | W | A | D);
+	shadow_sync(r->s);
+	assert_maps(r, SHADOW_KERNEL, GVA, PF_ERR_WRITE, 121);
+}
+
+static void test_a_page_mapped_where_the_last_fault_was_needs_none(void **state)
+{
+	struct shadow_config cfg = unsync;
+	struct rig *r;
+	u32 levels;
+
+	for (levels = 4; levels <= 5; levels++) {
+		cfg.host_levels = levels;
+		cfg.prefault = true;
+		r = rig_create(1024, &cfg);
+		patching(r);
+		assert_true(shadow_audit(r->s));
+		rig_destroy(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +325,8 @@ int main(void)
 		cmocka_unit_test(
 			test_a_table_whose_memory_was_replaced_is_emptied),
 		cmocka_unit_test(test_only_so_many_tables_are_out_of_sync),
+		cmocka_unit_test(
+			test_a_page_mapped_where_the_last_fault_was_needs_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
