@@ -59,6 +59,7 @@ struct popf_slot {
 struct popf_slots {
 	struct rcu_head rcu;
 	u32 count;
+	u32 last; /* index of the last slot looked for: most likely the next */
 	struct popf_slot slot[];
 };
 

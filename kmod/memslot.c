@@ -61,24 +61,40 @@ static struct popf_slot *slot_by_id(struct popf_slots *slots, u32 id)
 	return NULL;
 }
 
-/* The valid slot that gfn is in, or NULL; under SRCU. */
-static struct popf_slot *slot_by_gfn(struct popf_kvm *kvm, gfn_t gfn)
+static bool slot_has(const struct popf_slot *s, gfn_t gfn)
 {
-	struct popf_slots *slots = srcu_dereference(kvm->slots, &kvm->slots_srcu);
+	return gfn - s->base < s->npages;
+}
+
+static struct popf_slot *slot_search(struct popf_slots *slots, gfn_t gfn)
+{
 	u32 lo = 0, hi = slots->count;
 
 	while (lo < hi) {
 		u32 mid = lo + (hi - lo) / 2;
 		struct popf_slot *s = &slots->slot[mid];
 
-		if (gfn < s->base)
+		if (gfn < s->base) {
 			hi = mid;
-		else if (gfn - s->base >= s->npages)
+		} else if (!slot_has(s, gfn)) {
 			lo = mid + 1;
-		else
-			return s->invalid ? NULL : s;
+		} else {
+			WRITE_ONCE(slots->last, mid);
+			return s;
+		}
 	}
 	return NULL;
+}
+
+/* The valid slot that gfn is in, or NULL; under SRCU. */
+static struct popf_slot *slot_by_gfn(struct popf_kvm *kvm, gfn_t gfn)
+{
+	struct popf_slots *slots = srcu_dereference(kvm->slots, &kvm->slots_srcu);
+	struct popf_slot *s = &slots->slot[READ_ONCE(slots->last)];
+
+	if (!slots->count || !slot_has(s, gfn))
+		s = slot_search(slots, gfn);
+	return s && !s->invalid ? s : NULL;
 }
 
 static hva_t slot_hva(const struct popf_slot *s, gfn_t gfn)
@@ -453,6 +469,64 @@ static void slot_mark_dirty(struct popf_slot *s, gfn_t gfn)
 		set_bit(gfn - s->base, s->dirty);
 }
 
+/*
+ * Page-table entries, descriptors and stack frames are a few words each, and are
+ * most of what is copied: for them a call of the kernel's copy function is longer
+ * than the copying.
+ */
+#define FEW_WORDS 8
+
+static bool is_few_words(size_t len)
+{
+	return len % 8 == 0 && len <= FEW_WORDS * 8;
+}
+
+static int words_from_user(u64 *to, const u64 __user *from, size_t words)
+{
+	size_t i;
+
+	if (!user_read_access_begin(from, words * 8))
+		return -EFAULT;
+	for (i = 0; i < words; i++)
+		unsafe_get_user(to[i], &from[i], fault);
+	user_read_access_end();
+	return 0;
+
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+static int words_to_user(u64 __user *to, const u64 *from, size_t words)
+{
+	size_t i;
+
+	if (!user_write_access_begin(to, words * 8))
+		return -EFAULT;
+	for (i = 0; i < words; i++)
+		unsafe_put_user(from[i], &to[i], fault);
+	user_write_access_end();
+	return 0;
+
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+static int read_user(void *buf, const void __user *user, size_t len)
+{
+	if (is_few_words(len))
+		return words_from_user(buf, user, len / 8);
+	return copy_from_user(buf, user, len) ? -EFAULT : 0;
+}
+
+static int write_user(void __user *user, const void *buf, size_t len)
+{
+	if (is_few_words(len))
+		return words_to_user(user, buf, len / 8);
+	return copy_to_user(user, buf, len) ? -EFAULT : 0;
+}
+
 /* One page's worth of gmem_read() or gmem_write(); under SRCU. */
 static int gmem_copy(struct popf_kvm *kvm, gpa_t gpa, void *buf, size_t len,
 		     bool write)
@@ -463,14 +537,11 @@ static int gmem_copy(struct popf_kvm *kvm, gpa_t gpa, void *buf, size_t len,
 	if (!s)
 		return -EFAULT;
 	user = (void __user *)(slot_hva(s, gpa_to_gfn(gpa)) + offset_in_page(gpa));
-	/* Page-table entries are most of what is read. */
-	if (!write && len == 8)
-		return get_user(*(u64 *)buf, (u64 __user *)user);
 	if (!write)
-		return copy_from_user(buf, user, len) ? -EFAULT : 0;
+		return read_user(buf, user, len);
 	if (s->flags & KVM_MEM_READONLY)
 		return -EROFS;
-	if (copy_to_user(user, buf, len))
+	if (write_user(user, buf, len))
 		return -EFAULT;
 	slot_mark_dirty(s, gpa_to_gfn(gpa));
 	return 0;

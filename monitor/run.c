@@ -137,9 +137,11 @@ static enum emul inject_events(struct vcpu *v)
 	if (ret != EMUL_DONE || v->triple_fault)
 		return ret;
 	vector = next_irq(v);
-	if (vector >= 0 && irq_open(v))
+	if (vector >= 0 && irq_open(v)) {
 		ret = inject_interrupt(v, vector);
-	arm_pending(v, next_irq(v) >= 0 || READ_ONCE(v->nmi_pending) ||
+		vector = next_irq(v);
+	}
+	arm_pending(v, vector >= 0 || READ_ONCE(v->nmi_pending) ||
 			       READ_ONCE(v->run->request_interrupt_window));
 	return ret;
 }

@@ -129,6 +129,30 @@ static void want_pde_check(struct shadow *s, struct shadow_page *sp)
 	s->check_pdes = gfn_to_gpa(sp->gfn);
 }
 
+static bool same_way(const struct shadow *s, const struct shadow_way *way,
+		     const struct shadow_root_key *key,
+		     const struct shadow_gwalk *w)
+{
+	return way->leaf && way->unlinks == s->unlinks &&
+	       way->region == w->gva >> 21 && way->key.cr3 == key->cr3 &&
+	       way->key.role == key->role && w->level == 1 && !w->code &&
+	       way->gpte[2] == w->gpte[2] && way->gpte[3] == w->gpte[3] &&
+	       way->gpte[4] == w->gpte[4];
+}
+
+static void note_way(const struct shadow *s, struct shadow_way *way,
+		     const struct shadow_root_key *key,
+		     const struct shadow_gwalk *w, const struct shadow_page *sp)
+{
+	if (sp->role.level != 1)
+		return;
+	way->key = *key;
+	way->region = w->gva >> 21;
+	memcpy(way->gpte, w->gpte, sizeof(way->gpte));
+	way->unlinks = s->unlinks;
+	way->leaf = sp->id;
+}
+
 /*
  * Go down to the shadow page of the walk's last table, making what is missing.
  * 0 and *leaf (may be NULL); -EAGAIN: tables were not traced yet, walk again;
@@ -139,9 +163,16 @@ int shadow_build(struct shadow *s, const struct shadow_mode *m,
 		 enum shadow_view view, const struct shadow_gwalk *w,
 		 struct shadow_page **leaf)
 {
+	struct shadow_root_key key = shadow_root_key(m);
 	struct shadow_page *sp, *child;
 	int level;
 
+	if (leaf && same_way(s, &s->way[view], &key, w)) {
+		*leaf = &s->sp[s->way[view].leaf];
+		s->lower = !(w->gva >> 47);
+		shadow_page_touch(s, *leaf);
+		return 0;
+	}
 	for (level = GUEST_LEVELS; level >= w->level; level--)
 		if (gpa_to_gfn(w->gpte_gpa[level]) >= SHADOW_GFN_LIMIT)
 			return -EINVAL;
@@ -186,6 +217,7 @@ int shadow_build(struct shadow *s, const struct shadow_mode *m,
 		return -EAGAIN;
 	if (leaf)
 		*leaf = sp;
+	note_way(s, &s->way[view], &key, w, sp);
 	return 0;
 }
 

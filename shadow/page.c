@@ -173,6 +173,7 @@ static void drop_child(struct shadow *s, struct shadow_page *sp, u32 index)
 	u32 id = shadow_slot_link(s, slot_of(sp, index))->target;
 	struct shadow_page *child = &s->sp[id];
 
+	s->unlinks++;
 	shadow_slot_del(s, &child->parents, sp, index);
 	if (!child->parents && child->live && !child->permanent &&
 	    !child->pinned)

@@ -91,7 +91,7 @@ static void set_pinned(struct shadow *s, struct shadow_page *root, bool pinned)
 	}
 }
 
-static struct shadow_root_key root_key(const struct shadow_mode *m)
+struct shadow_root_key shadow_root_key(const struct shadow_mode *m)
 {
 	return (struct shadow_root_key){
 		.cr3 = m->cr3 & GPTE_FRAME,
@@ -103,7 +103,7 @@ static struct shadow_root_key root_key(const struct shadow_mode *m)
 static void set_current(struct shadow *s, enum shadow_view view,
 			struct shadow_page *root, const struct shadow_mode *m)
 {
-	s->cur_key[view] = root_key(m);
+	s->cur_key[view] = shadow_root_key(m);
 	if (s->cur[view] != root) {
 		if (s->cur[view]) {
 			set_pinned(s, s->cur[view], false);
@@ -137,7 +137,7 @@ static void check_region(struct shadow *s, gfn_t gfn)
 static bool same_root(struct shadow *s, const struct shadow_mode *m,
 		      enum shadow_view view, hpa_t *root)
 {
-	struct shadow_root_key key = root_key(m);
+	struct shadow_root_key key = shadow_root_key(m);
 	struct shadow_page *cur;
 	bool same;
 

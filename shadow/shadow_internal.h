@@ -131,6 +131,18 @@ struct shadow_root_key {
 	u64 role; /* all else that goes into root_role() */
 };
 
+/*
+ * The last way down to a level-1 page of a view: good for the same 2 MiB of the
+ * same root as long as the guest's entries are the same and no link has gone.
+ */
+struct shadow_way {
+	struct shadow_root_key key;
+	gva_t region; /* gva >> 21 */
+	u64 gpte[GUEST_LEVELS + 1]; /* of levels 2..4 */
+	u64 unlinks;
+	u32 leaf; /* page id, or 0 */
+};
+
 struct shadow {
 	struct popf_vm *vm;
 	struct shadow_config cfg; /* .fixed.window_pde is our copy */
@@ -169,6 +181,8 @@ struct shadow {
 	/* The roots of now; key: of which mode, for the usual question. */
 	struct shadow_page *cur[SHADOW_VIEWS];
 	struct shadow_root_key cur_key[SHADOW_VIEWS];
+	struct shadow_way way[SHADOW_VIEWS];
+	u64 unlinks; /* child pages taken from a slot so far */
 	struct shadow_page *win_l3, *win_l2; /* path where the guest has none */
 	bool has_window, has_region;
 	struct shadow_unsync unsync[UNSYNC_MAX];
@@ -313,6 +327,7 @@ gva_t shadow_slot_fixed_gva(const struct shadow *s,
 bool shadow_on_window_path(const struct shadow *s, gva_t gva, int level);
 
 /* root.c */
+struct shadow_root_key shadow_root_key(const struct shadow_mode *m);
 u32 shadow_half(const struct shadow *s, gva_t gva);
 struct shadow_page *shadow_root_get(struct shadow *s,
 				    const struct shadow_mode *m,
