@@ -455,18 +455,19 @@ static bool eoi_is_private(struct lapic *a)
 
 void lapic_lend(struct lapic *a, struct vcpu_page *p)
 {
-	bool x2apic = is_x2apic(a);
-
-	a->eoi_lent = x2apic && eoi_is_private(a);
-	p->eoi = a->eoi_lent;
+	p->eoi = is_x2apic(a) && eoi_is_private(a);
 	apic_timer_lend(a, p);
 }
 
+/*
+ * What has been written counts, lent or not: translated code may have been
+ * interrupted between its look at the loan and its store, and the loan withdrawn
+ * meanwhile. Only the guest's own interrupts are at stake.
+ */
 void lapic_take_back(struct lapic *a, struct vcpu_page *p)
 {
-	if (a->eoi_lent && READ_ONCE(p->eoi) == 2)
+	if (is_x2apic(a) && READ_ONCE(p->eoi) == 2)
 		end_of_interrupt(a);
-	a->eoi_lent = false;
 	p->eoi = 0;
 	apic_timer_take_back(a, p);
 }

@@ -69,8 +69,6 @@ struct lapic {
 	u64 tsc_deadline; /* guest TSC, 0 when disarmed */
 	u64 last_deadline; /* the one before it that has come */
 	u64 expected; /* guest TSC of a timer for a deadline not yet written, or 0 */
-	bool eoi_lent; /* the vCPU page's eoi has been set */
-	bool deadline_lent; /* and its deadline may be written */
 	u64 target_ns; /* host_now_ns() of the next expiry, 0 when stopped */
 	u64 period_ns; /* of a count from TMICT to zero */
 };

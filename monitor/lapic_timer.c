@@ -16,9 +16,12 @@
  * may do that without an exit if the host timer cannot come too late: so when a
  * deadline comes, the timer is set for where the next is expected, and a deadline
  * from then on is only noted. It is looked at after the next exit, whatever for; at
- * the latest the expected time makes one.
+ * the latest the expected time makes one, or, when it finds nothing written, a look
+ * 1 ms later.
  */
 #include "lapic.h"
+
+#define LATE_LOOK_NS 1000000
 
 static u32 timer_mode(struct lapic *a)
 {
@@ -62,9 +65,13 @@ static bool deadline_fired(struct lapic *a)
 	u64 came = READ_ONCE(a->tsc_deadline);
 
 	if (!came) {
-		/* It may have been written where nobody has looked yet. */
+		/*
+		 * It may have been written where nobody has looked yet. Or it is
+		 * about to be, by code that is past its check: look once more.
+		 */
 		if (READ_ONCE(a->expected)) {
 			WRITE_ONCE(a->expected, 0);
+			popf_timer_arm_ns(a->timer, LATE_LOOK_NS);
 			vcpu_kick(a->v);
 		}
 		return false;
@@ -210,7 +217,6 @@ void apic_timer_lend(struct lapic *a, struct vcpu_page *p)
 {
 	u64 expected = READ_ONCE(a->expected);
 
-	a->deadline_lent = expected;
 	p->deadline = 0;
 	p->deadline_neg = expected ? -expected : VCPU_NO_DEADLINE;
 }
@@ -219,7 +225,6 @@ void apic_timer_take_back(struct lapic *a, struct vcpu_page *p)
 {
 	u64 written = READ_ONCE(p->deadline);
 
-	if (written && a->deadline_lent)
+	if (written)
 		lapic_set_tsc_deadline(a, written);
-	a->deadline_lent = false;
 }

@@ -310,10 +310,29 @@ static void eoi_is_lent_when_nobody_waits_for_it(void **state)
 	lapic_accept(A, 0x45);
 	lapic_lend(A, PAGE);
 	assert_int_equal(PAGE->eoi, 0);
-	/* What the guest writes there without leave counts for nothing. */
+}
+
+/* Its code had looked when the loan was still good, and was interrupted. */
+static void an_eoi_written_after_the_loan_is_not_lost(void **state)
+{
+	x2apic();
+	lapic_deliver(A, 0x52, 0, false);
+	lapic_accept(A, 0x52);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 1);
+	lapic_take_back(A, PAGE);
+	lapic_deliver(A, 0x31, 0, false);
+	lapic_lend(A, PAGE);
+	assert_int_equal(PAGE->eoi, 0);
 	PAGE->eoi = 2;
 	lapic_take_back(A, PAGE);
-	assert_int_equal(xrd(0x812), 1u << 5);
+	assert_int_equal(xrd(0x812), 0);
+	assert_int_equal(lapic_pending(A), 0x31);
+	/* It counts once. */
+	lapic_accept(A, 0x31);
+	lapic_lend(A, PAGE);
+	lapic_take_back(A, PAGE);
+	assert_int_equal(xrd(0x811), 1u << 0x11);
 }
 
 static u64 ticks(u64 us)
@@ -376,15 +395,34 @@ static void the_expected_time_makes_an_exit_and_no_interrupt(void **state)
 	assert_int_equal(lapic_pending(A), 0x42);
 }
 
-static void a_deadline_that_nobody_lent_is_not_taken(void **state)
+static void a_deadline_written_after_the_loan_is_not_lost(void **state)
 {
-	x2apic();
-	assert_int_equal(lapic_msr_write(A, 0x832, 0x40042), 0);
+	u64 next = start_rhythm();
+
+	lapic_lend(A, PAGE);
+	assert_true((s64)(next + PAGE->deadline_neg) >= 0);
+	/* Past its check, the guest's code is interrupted by the expected time. */
+	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v));
+	lapic_take_back(A, PAGE);
 	lapic_lend(A, PAGE);
 	assert_int_equal(PAGE->deadline_neg, VCPU_NO_DEADLINE);
+	PAGE->deadline = next + ticks(100);
+	rig_advance_tsc(ticks(1000));
+	lapic_take_back(A, PAGE);
+	rig_advance_tsc(1);
+	assert_int_equal(lapic_pending(A), 0x42);
+}
+
+static void a_deadline_counts_only_in_deadline_mode(void **state)
+{
+	x2apic();
+	assert_int_equal(lapic_msr_write(A, 0x832, 0x42), 0);
+	lapic_lend(A, PAGE);
 	PAGE->deadline = vcpu_guest_tsc(&rig->v) + 1000;
 	lapic_take_back(A, PAGE);
 	assert_int_equal(lapic_get_tsc_deadline(A), 0);
+	rig_advance_tsc(2000);
+	assert_int_equal(lapic_pending(A), -1);
 }
 
 static void software_disable_masks_the_lvt(void **state)
@@ -550,9 +588,11 @@ int main(void)
 		T(periodic_timer_does_not_drift),
 		T(tsc_deadline_timer),
 		T(eoi_is_lent_when_nobody_waits_for_it),
+		T(an_eoi_written_after_the_loan_is_not_lost),
 		T(a_deadline_in_rhythm_may_be_written_in_place),
 		T(the_expected_time_makes_an_exit_and_no_interrupt),
-		T(a_deadline_that_nobody_lent_is_not_taken),
+		T(a_deadline_written_after_the_loan_is_not_lost),
+		T(a_deadline_counts_only_in_deadline_mode),
 		T(software_disable_masks_the_lvt),
 		T(lint0_decides_about_extint),
 		T(msi_routing),
