@@ -107,6 +107,14 @@ void rig_place(struct rig *rig, u64 code);
  * ring run natively. False: this kernel cannot keep system calls away.
  */
 bool rig_guard(struct rig *rig);
+
+/*
+ * Can programs be stepped and compared flag by flag on this processor? Without
+ * FSGSBASE the handler cannot tell the program's FS base from its own. The one
+ * processor without it that this has run on leaves AF of the same instruction with the
+ * same input different from one time to the next, besides.
+ */
+bool rig_comparable(void);
 /* As before it, but that system calls stay away. */
 void rig_unguard(struct rig *rig);
 /* Take the write protection off all code: before the host or a native run writes it. */
