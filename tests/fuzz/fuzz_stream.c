@@ -23,6 +23,9 @@ static struct {
 
 static int append(void *opaque, const void *buf, size_t len)
 {
+	/* An empty block has no bytes, and may have no buffer. */
+	if (!len)
+		return 0;
 	if (file.len + len > file.room) {
 		file.room = 2 * (file.len + len);
 		file.data = realloc(file.data, file.room);
