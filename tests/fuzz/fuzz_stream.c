@@ -126,7 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Of its exact size, for the sanitizer. */
 	len = file.len;
 	copy = malloc(len ? len : 1);
-	memcpy(copy, file.data, len);
+	if (len)
+		memcpy(copy, file.data, len);
 	file.len = 0;
 	w = stream_writer_create(&sink);
 	FUZZ_CHECK(w, "no writer");
