@@ -102,19 +102,18 @@ void rig_map_code(u64 at, u64 size);
 void rig_place(struct rig *rig, u64 code);
 
 /*
+ * Can programs be stepped and compared flag by flag on this processor? Not without
+ * FSGSBASE: on the one such machine seen, stepping faulted in the rig and AF came out
+ * different natively and translated. Why was not looked into.
+ */
+bool rig_comparable(void);
+
+/*
  * From now on random code is welcome: system calls do not reach the kernel, stores
  * to translated code drop what they change, and callouts that do the same in any
  * ring run natively. False: this kernel cannot keep system calls away.
  */
 bool rig_guard(struct rig *rig);
-
-/*
- * Can programs be stepped and compared flag by flag on this processor? Without
- * FSGSBASE the handler cannot tell the program's FS base from its own. The one
- * processor without it that this has run on leaves AF of the same instruction with the
- * same input different from one time to the next, besides.
- */
-bool rig_comparable(void);
 /* As before it, but that system calls stay away. */
 void rig_unguard(struct rig *rig);
 /* Take the write protection off all code: before the host or a native run writes it. */
