@@ -270,6 +270,14 @@ static enum bt_class classify_data(const ZydisDecodedInstruction *zi,
 	return plain;
 }
 
+/* The decoder's own mode knows lengths, not what becomes of RIP. */
+bool bt_branch_is_narrow(const ZydisDecodedInstruction *zi)
+{
+	return (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
+		zi->meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR) &&
+	       zi->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE && !zi->raw.rex.W;
+}
+
 enum bt_class classify(const ZydisDecodedInstruction *zi)
 {
 	enum bt_class cls = by_mnemonic[zi->mnemonic];

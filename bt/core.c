@@ -59,6 +59,8 @@ struct bt *bt_create(const struct bt_config *cfg, const struct bt_ops *ops,
 	/* MPX is not offered: its instructions are the NOPs they used to be. */
 	ZydisDecoderEnableMode(&bt->decoder, ZYDIS_DECODER_MODE_MPX,
 			       ZYAN_FALSE);
+	ZydisDecoderEnableMode(&bt->decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES,
+			       cfg->amd_branches);
 	ibl_init(bt);
 	return bt;
 }

@@ -7,11 +7,17 @@
  */
 #include "bt.h"
 
-static void from_zydis(struct bt_insn *in, const ZydisDecodedInstruction *zi)
+static void from_zydis(struct bt *bt)
 {
+	const ZydisDecodedInstruction *zi = &bt->zi;
+	struct bt_insn *in = &bt->insn;
+
 	in->full = true;
 	in->len = zi->length;
 	in->cls = classify(zi);
+	/* Nothing that runs wants one, so it may be slow. */
+	if (bt->cfg.amd_branches && bt_branch_is_narrow(zi))
+		in->cls = CLS_CALLOUT;
 	in->opcode = zi->opcode;
 	in->rex = 0;
 	if (zi->attributes & ZYDIS_ATTRIB_HAS_REX)
@@ -43,7 +49,7 @@ static enum decode_result decode_slow(struct bt *bt, const u8 *p, u32 avail)
 	if (st == ZYDIS_STATUS_NO_MORE_DATA)
 		return DECODE_CROSS;
 	if (ZYAN_SUCCESS(st)) {
-		from_zydis(in, zi);
+		from_zydis(bt);
 		return DECODE_OK;
 	}
 	memset(in, 0, sizeof(*in));

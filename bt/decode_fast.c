@@ -339,7 +339,8 @@ bool decode_fast(struct bt_insn *in, const u8 *p)
 	if (f & F_MODRM) {
 		if (f & F_GROUP) {
 			cls = group(map, op, p[n], &f);
-			if (cls == CLS_NONE)
+			if (cls == CLS_NONE || (cls != CLS_COPY && x.opsize &&
+						op == 0xff))
 				return false;
 		}
 		in->disp_off = (u8)(n + 1);

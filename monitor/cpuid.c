@@ -112,7 +112,7 @@ static void add_values(struct cpuid_out *o, u32 leaf, u32 sub, bool indexed,
 	e->edx = edx;
 }
 
-static bool host_is_amd(void)
+bool host_is_amd(void)
 {
 	u32 r[4];
 

@@ -11,9 +11,13 @@
 
 int vcpu_emul_init(struct vcpu *v)
 {
+	if (v->emul)
+		return 0;
+	v->emul = env_zalloc(sizeof(*v->emul));
 	if (!v->emul)
-		v->emul = env_zalloc(sizeof(*v->emul));
-	return v->emul ? 0 : -ENOMEM;
+		return -ENOMEM;
+	v->emul->amd_branches = host_is_amd();
+	return 0;
 }
 
 void vcpu_emul_fini(struct vcpu *v)
@@ -39,7 +43,7 @@ static u8 decoder_mode(const struct vcpu *v)
 	return 1 + v->seg[SEG_CS].db * 2 + v->seg[SEG_SS].db;
 }
 
-static bool init_decoder(ZydisDecoder *decoder, u8 mode)
+static bool init_decoder(ZydisDecoder *decoder, u8 mode, bool amd_branches)
 {
 	ZydisMachineMode machine = ZYDIS_MACHINE_MODE_LONG_64;
 	ZydisStackWidth width = ZYDIS_STACK_WIDTH_64;
@@ -50,7 +54,9 @@ static bool init_decoder(ZydisDecoder *decoder, u8 mode)
 		width = (mode - 1) & 1 ? ZYDIS_STACK_WIDTH_32 :
 					 ZYDIS_STACK_WIDTH_16;
 	}
-	return ZYAN_SUCCESS(ZydisDecoderInit(decoder, machine, width));
+	return ZYAN_SUCCESS(ZydisDecoderInit(decoder, machine, width)) &&
+	       ZYAN_SUCCESS(ZydisDecoderEnableMode(
+		       decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES, amd_branches));
 }
 
 bool emul_decode(struct vcpu *v, const u8 *bytes, u32 n)
@@ -69,7 +75,7 @@ bool emul_decode(struct vcpu *v, const u8 *bytes, u32 n)
 	d->mode = mode;
 	memcpy(d->bytes, bytes, n);
 	memset(d->bytes + n, 0, sizeof(d->bytes) - n);
-	d->valid = init_decoder(&decoder, mode) &&
+	d->valid = init_decoder(&decoder, mode, e->amd_branches) &&
 		   ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, d->bytes, n,
 						       &d->insn, d->op));
 	if (d->valid)
@@ -293,6 +299,9 @@ enum emul vcpu_emulate_callout(struct vcpu *v, const u8 *insn, u8 len)
 	if (!emul_decode(v, insn, len))
 		return emul_ud(v);
 	ret = priv_emulate(v);
+	if (ret < 0 &&
+	    v->emul->d->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+		ret = stack_emulate(v);
 	/* Repeated ones, single-stepped round by round. */
 	if (ret < 0 && v->emul->d->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
 		return string_emulate(v);

@@ -45,6 +45,7 @@ struct decoded {
 struct emulator {
 	struct decoded *d; /* current instruction, in cache[] */
 	struct decoded cache[EMUL_CACHE_SIZE];
+	bool amd_branches; /* as bt_config's */
 	u64 flags_before; /* RFLAGS when the instruction started */
 	u64 rip; /* of the instruction that userland is asked for */
 	struct mmio_access reads[2];

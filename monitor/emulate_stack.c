@@ -110,6 +110,16 @@ static enum emul emulate_pop(struct vcpu *v)
 	return stack_done(v, ret);
 }
 
+/* Bytes of RIP that a near branch pushes, pops and sets. */
+static u32 branch_width(const struct vcpu *v)
+{
+	if (!vcpu_is_64bit(v))
+		return v->emul->d->insn.operand_width / 8;
+	return v->emul->amd_branches && bt_branch_is_narrow(&v->emul->d->insn) ?
+		       2 :
+		       8;
+}
+
 /* Where a near branch goes; *val is its target. */
 static enum emul branch_target(struct vcpu *v, u64 *val)
 {
@@ -120,6 +130,7 @@ static enum emul branch_target(struct vcpu *v, u64 *val)
 		return ret;
 	if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		*val += emul_next_rip(v);
+	*val &= size_mask(branch_width(v));
 	if (!vcpu_is_64bit(v))
 		*val = (u32)*val;
 	else if (!is_canonical(*val))
@@ -129,7 +140,7 @@ static enum emul branch_target(struct vcpu *v, u64 *val)
 
 static enum emul emulate_call(struct vcpu *v)
 {
-	u32 size = vcpu_is_64bit(v) ? 8 : v->emul->d->insn.operand_width / 8;
+	u32 size = branch_width(v);
 	enum emul ret;
 	u64 target;
 
@@ -159,7 +170,7 @@ static enum emul emulate_jmp(struct vcpu *v)
 static enum emul emulate_ret(struct vcpu *v)
 {
 	struct emulator *e = v->emul;
-	u32 size = vcpu_is_64bit(v) ? 8 : e->d->insn.operand_width / 8;
+	u32 size = branch_width(v);
 	u32 extra = 0;
 	enum emul ret;
 	u64 target;

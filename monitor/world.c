@@ -197,6 +197,7 @@ static int world_create_bt(struct vcpu *v)
 		.ibl_tpc = window_at(&w->window, WINDOW_IBL_TPC_OFF),
 		.tc = window_at(&w->window, WINDOW_TC_OFF),
 		.has_fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE),
+		.amd_branches = host_is_amd(),
 		.evict = clamp(tc_evict, 0, BT_EVICT_COUNT - 1),
 		.apic_in_place = true,
 		.user_return = true,

@@ -57,6 +57,7 @@ struct bt_config {
 	u64 *ibl_tpc; /* writable host mapping of the indirect table */
 	u8 *tc; /* writable host mapping of the TC, contiguous */
 	bool has_fsgsbase; /* RDGSBASE/WRGSBASE execute in ring 3 */
+	bool amd_branches; /* 66h makes near branches 16 bits wide, as on AMD's */
 	bool tsc_callout; /* RDTSC must be a callout */
 	bool apic_in_place; /* EOI and TSC deadline: bt/translate_msr.c */
 	bool user_return; /* SYSCALL in translated code returns to user mode */
@@ -83,6 +84,13 @@ struct bt_ops {
 	void (*made)(void *opaque, gva_t gpc, u32 mode, bool ahead);
 	void (*gone)(void *opaque, gva_t gpc, u32 mode, enum bt_gone why);
 };
+
+/*
+ * With bt_config.amd_branches: is this decoded instruction of 64-bit code a near
+ * branch that pushes, pops and sets only 16 bits of RIP?
+ */
+struct ZydisDecodedInstruction_;
+bool bt_branch_is_narrow(const struct ZydisDecodedInstruction_ *zi);
 
 enum bt_exit_kind {
 	BT_EXIT_NONE, /* not an exit point: the int3 is not ours */

@@ -375,6 +375,8 @@ void vcpu_get_cpuid(struct vcpu *v, u32 leaf, u32 sub, u32 out[4]);
 int vcpu_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max);
 /* After KVM_SET_CPUID2: 0 or -EINVAL. */
 int vcpu_set_cpuid(struct vcpu *v, const struct kvm_cpuid_entry2 *entries, u32 n);
+/* The host's processor is AMD's or Hygon's: some instructions are not as Intel's. */
+bool host_is_amd(void);
 
 /* --- state.c: KVM_GET/SET_* in architectural terms, power-on state --- */
 

@@ -78,6 +78,35 @@ static void unknown_callouts_stop_with_their_bytes(void **state)
 	assert_non_null(strstr(rig->v.stop_reason, "0f ae e8"));
 }
 
+/* 66h in front of a near branch, on AMD's processors. */
+static void narrow_branches_keep_sixteen_bits_of_rip(void **state)
+{
+	struct vcpu *v = &rig->v;
+	u64 *g = v->regs.gpr;
+
+	assert_int_equal(vcpu_emul_init(v), 0);
+	v->emul->amd_branches = true;
+	assert_int_equal(callout(0x66, 0xe9, 0x10, 0x00), EMUL_DONE); /* jmp */
+	assert_int_equal(v->regs.rip, (u16)(RIG_CODE + 0x14));
+	assert_int_equal(callout(0x66, 0xeb, 0x10), EMUL_DONE);
+	assert_int_equal(v->regs.rip, (u16)(RIG_CODE + 0x13));
+	g[GPR_RAX] = 0xffff888000001234;
+	assert_int_equal(callout(0x66, 0xff, 0xe0), EMUL_DONE); /* jmp ax */
+	assert_int_equal(v->regs.rip, 0x1234);
+	g[GPR_RSP] = 0x80008;
+	*rig_u64(0x80000) = ~0ull;
+	assert_int_equal(callout(0x66, 0xe8, 0x10, 0x00), EMUL_DONE); /* call */
+	assert_int_equal(v->regs.rip, (u16)(RIG_CODE + 0x14));
+	assert_int_equal(g[GPR_RSP], 0x80006);
+	assert_int_equal(*rig_u64(0x80000) >> 48, (u16)(RIG_CODE + 4));
+	assert_int_equal(callout(0x66, 0xc3), EMUL_DONE); /* ret */
+	assert_int_equal(v->regs.rip, (u16)(RIG_CODE + 4));
+	assert_int_equal(g[GPR_RSP], 0x80008);
+	/* Conditional ones are known and not handled. */
+	assert_int_equal(callout(0x66, 0x74, 0x10), EMUL_STOP);
+	assert_non_null(strstr(v->stop_reason, "66 74 10"));
+}
+
 static void control_register_moves(void **state)
 {
 	struct vcpu *v = &rig->v;
@@ -513,6 +542,7 @@ int main(void)
 		T(privileged_instructions_fault_in_user_mode),
 		T(instructions_that_are_not_offered_are_undefined),
 		T(unknown_callouts_stop_with_their_bytes),
+		T(narrow_branches_keep_sixteen_bits_of_rip),
 		T(control_register_moves),
 		T(debug_register_moves),
 		T(descriptor_table_registers),

@@ -178,6 +178,43 @@ static void test_sti_before_a_stop_is_a_callout(void **state)
 	assert_int_equal(x.gpc, CODE);
 }
 
+/* On AMD's processors 66h makes them another instruction, some of another length. */
+static void test_narrow_branches_are_callouts_where_they_exist(void **state)
+{
+	static const struct {
+		char bytes[8];
+		u8 len; /* of the narrow one */
+	} t[] = {
+		{ "\x66\xe9\x10", 4 }, { "\x66\xe8\x10", 4 },
+		{ "\x66\x0f\x84\x10", 5 }, { "\x66\xeb\x10", 3 },
+		{ "\x66\x75\x10", 3 }, { "\x66\xe2\x10", 3 },
+		{ "\x66\xc3", 2 }, { "\x66\xff\xe0", 3 },
+		{ "\x66\xff\xd0", 3 },
+	};
+	struct bt_config cfg = guest.bt->cfg;
+	struct bt_exit x;
+	u32 i, n;
+
+	for (i = 0; i < ARRAY_SIZE(t) * 2; i++) {
+		n = i / 2;
+		bt_destroy(guest.bt);
+		cfg.amd_branches = i & 1;
+		guest.bt = bt_create(&cfg, &guest_ops, &guest);
+		put(0, 0, t[n].bytes, 8);
+		bt_exit_at(guest.bt, enter(CODE), &x);
+		assert_int_equal(x.kind == BT_EXIT_CALLOUT && x.gpc == CODE,
+				 cfg.amd_branches);
+		if (cfg.amd_branches)
+			assert_int_equal(x.insn_len, t[n].len);
+	}
+	/* With REX.W it has no say. */
+	put(0, 0x100, "\x66\x48\xe9\x10\0\0\0", 7);
+	/* HLT is where the wide one goes. */
+	bt_exit_at(guest.bt, enter(CODE + 0x100), &x);
+	assert_int_equal(x.kind, BT_EXIT_CALLOUT);
+	assert_int_equal(x.gpc, CODE + 0x117);
+}
+
 static void test_the_instruction_before_a_tpc(void **state)
 {
 	tpc_t tpc;
@@ -658,6 +695,7 @@ int main(void)
 		TEST(test_modes_have_tus_of_their_own),
 		TEST(test_no_tu_runs_past_a_stop),
 		TEST(test_sti_before_a_stop_is_a_callout),
+		TEST(test_narrow_branches_are_callouts_where_they_exist),
 		TEST(test_the_instruction_before_a_tpc),
 		TEST(test_a_tu_ends_before_an_instruction_that_crosses),
 		TEST(test_an_unfetchable_second_page_faults_only_when_needed),
