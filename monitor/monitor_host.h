@@ -151,6 +151,7 @@ struct world {
 	gva_t hit_gpc; /* that instruction, ~0: none in particular */
 	u64 rf; /* RF_RF while the instruction at rf_gpc runs past its breakpoint */
 	gva_t rf_gpc;
+	tpc_t shadow_tpc; /* entered in the shadow of STI or MOV SS; 0: not */
 	u64 user_flags; /* virtual IF and IOPL in direct execution */
 	bool user_step; /* which differ so that it is single-stepped */
 	u64 user_tf; /* the guest's TF then */

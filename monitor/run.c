@@ -229,6 +229,7 @@ static enum emul find_tpc(struct vcpu *v)
 		return run_fetch_failed(v, v->regs.rip, ret);
 	recording_going(v, tpc, POPF_RECORD_DISPATCH);
 	sync_load_kernel(v, tpc);
+	w->shadow_tpc = v->irq_shadow ? tpc : 0;
 	v->irq_shadow = false;
 	return EMUL_DONE;
 }

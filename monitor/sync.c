@@ -251,7 +251,8 @@ bool sync_recover(struct vcpu *v)
 	v->regs.rip = st.indirect ? READ_ONCE(v->page->ibl_target) : st.gpc;
 	if (v->regs.rip == v->world->rf_gpc)
 		v->regs.rflags |= v->world->rf;
-	v->irq_shadow = st.irq_shadow;
+	/* The entry may not have come to anything yet: a kick, or work of the host. */
+	v->irq_shadow = st.irq_shadow || v->tpc == v->world->shadow_tpc;
 	v->world->hits = 0;
 	v->tpc = 0;
 	return true;

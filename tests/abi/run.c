@@ -193,6 +193,43 @@ static void check_signals(void)
 	guest_destroy(&g);
 }
 
+/*
+ * A run may end before the guest has, with the translation made and nothing of it
+ * run. New code each time, so that the alarm finds the translator at work.
+ */
+static void check_shadow(void)
+{
+	const uint64_t from = 0x40000, to = 0xc0000;
+	struct kvm_regs regs = { .rflags = 0x202, .rsp = GUEST_STACK };
+	struct kvm_vcpu_events ev;
+	unsigned int there = 0, lost = 0, usec = 100;
+	struct guest g;
+	uint64_t rip;
+
+	guest_create(&g, false);
+	memset(g.ram + from, 0x90, to - from);
+	memcpy(g.ram + to, loop_guest.start, loop_guest.end - loop_guest.start);
+	for (rip = from; rip < to; rip += 512) {
+		regs.rip = rip;
+		guest_set_regs(&g, &regs);
+		ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &ev);
+		ev.flags = KVM_VCPUEVENT_VALID_SHADOW;
+		ev.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+		ioctl(g.vcpu, KVM_SET_VCPU_EVENTS, &ev);
+		usec = 100 + usec * 37 % 701;
+		alarm_every(usec);
+		guest_run(&g);
+		alarm_every(0);
+		guest_get_regs(&g, &regs);
+		ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &ev);
+		there += regs.rip == rip;
+		lost += regs.rip == rip && !ev.interrupt.shadow;
+	}
+	CHECK(lost == 0 && there,
+	      "the shadow of STI outlasts a run that did not get to the guest");
+	guest_destroy(&g);
+}
+
 GUEST_ASM(window_guest, "sti\n"
 			"1: pause\n"
 			"jmp 1b\n");
@@ -268,6 +305,7 @@ int main(void)
 	check_readonly();
 	check_shutdown();
 	check_signals();
+	check_shadow();
 	check_irq_window();
 	check_fpu();
 	check_stop();
