@@ -343,15 +343,30 @@ static bool undefined_at_end(const struct diff_case *c,
 	       (t->vector == 14 && t->address == end && n->vector == 6);
 }
 
-/* What docs/caveats.md says of branches, IRET and the end of a page. */
-static bool known(const struct diff_case *c, const struct rig_result *n,
-		  const struct rig_result *t)
+/* What docs/caveats.md says of branches, IRET, REP and the end of a page. */
+static bool known(const struct rig *rig, const struct diff_case *c,
+		  const struct rig_result *n, const struct rig_result *t)
 {
+	if (rig->rep_over_itself)
+		return true;
 	if (n->stop != RIG_FAULT || t->stop != RIG_FAULT)
 		return false;
 	if (other_word_of_frame(c, n, t) || undefined_at_end(c, n, t))
 		return true;
 	return n->vector == 13 && t->vector == 14 && !canonical(t->st.rip);
+}
+
+static bool fault_on_wild_stack(const struct rig_result *r)
+{
+	return r->stop == RIG_FAULT && !canonical(r->st.gpr[GPR_RSP]);
+}
+
+/* Where there is no returning to such a stack, any interrupt ends the program. */
+static bool lost_stack(const struct rig *rig, const struct rig_result *n,
+		       const struct rig_result *t)
+{
+	return rig->no_wild_stack &&
+	       (fault_on_wild_stack(n) || fault_on_wild_stack(t));
 }
 
 static bool same(const struct diff_case *c, const struct rig_result *n,
@@ -424,11 +439,13 @@ static void say(const struct diff_case *c, const struct rig_result *n,
 /* Did the program come upon what ring 0 may do and ring 3 may not? */
 static bool privileged_at(struct rig *rig, const struct diff_case *c, u64 rip)
 {
+	u64 off = rip - c->place;
 	ZydisDecodedInstruction zi;
 
-	if (rip - c->place > RIG_CODE_SIZE - 16 ||
-	    ZYAN_FAILED(ZydisDecoderDecodeInstruction(&rig->bt->decoder, NULL,
-						      (void *)rip, 15, &zi)))
+	if (off >= RIG_CODE_SIZE ||
+	    ZYAN_FAILED(ZydisDecoderDecodeInstruction(
+		    &rig->bt->decoder, NULL, (void *)rip,
+		    min(15ull, RIG_CODE_SIZE - off), &zi)))
 		return false;
 	switch (classify(&zi)) {
 	case CLS_CLI:
@@ -467,6 +484,16 @@ static enum diff_outcome run_native(struct rig *rig, const struct diff_case *c,
 	return ref.foreign ? DIFF_FOREIGN : DIFF_SAME;
 }
 
+/* Wild bytes can be RDSEED and the like: does it end the same way each time? */
+static bool repeats(struct rig *rig, const struct diff_case *c,
+		    const struct rig_result *n, const struct diff_memory *after)
+{
+	struct rig_result again;
+
+	return run_native(rig, c, &again) == DIFF_SAME &&
+	       same(c, n, &again, after);
+}
+
 enum diff_outcome diff_run(struct rig *rig, const struct diff_case *c,
 			   bool verbose, struct diff_stats *stats)
 {
@@ -474,6 +501,7 @@ enum diff_outcome diff_run(struct rig *rig, const struct diff_case *c,
 	u32 i, stores = rig->stores_to_code;
 	enum diff_outcome ret;
 	struct rig_result n, t;
+	bool ok;
 
 	rig_place(rig, c->place);
 	ret = run_native(rig, c, &n);
@@ -503,14 +531,24 @@ enum diff_outcome diff_run(struct rig *rig, const struct diff_case *c,
 			ret = DIFF_ENDLESS;
 			break;
 		}
-		if (known(c, &n, &t)) {
+		ok = same(c, &n, &t, &after) && !event_was_wrong;
+		if (!ok && lost_stack(rig, &n, &t)) {
+			ret = DIFF_FOREIGN;
+			break;
+		}
+		if (!ok && known(rig, c, &n, &t)) {
 			ret = DIFF_KNOWN;
 			break;
 		}
-		if (!same(c, &n, &t, &after) || event_was_wrong) {
+		if (!ok) {
 			ret = DIFF_DIFFERS;
 			if (verbose)
 				say(c, &n, &t, &after);
+			if (repeats(rig, c, &n, &after))
+				break;
+			ret = DIFF_FOREIGN;
+			if (verbose)
+				printf("  but natively it does not end the same way twice\n");
 			break;
 		}
 	}

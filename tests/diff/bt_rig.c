@@ -22,6 +22,7 @@
 #define TURNS_MAX 1000000u
 #define ID_FLAG 0x200000ll
 #define NT_FLAG 0x4000ll
+#define AC_FLAG 0x40000ll
 /* All host code is above, all guest code below. */
 #define HOST_START 0x530000000000ul
 #define HOST_SIZE 0x2d0000000000ul
@@ -45,7 +46,7 @@ static struct sigaction host_action[ARRAY_SIZE(signals)];
 static struct {
 	volatile sig_atomic_t armed, inside, stray;
 	struct rig_state in;
-	bool step;
+	bool step, fsgsbase;
 	u64 host_fs, guest_fs, guest_gs; /* bases; guest's: the default */
 	u64 seen_fs, seen_gs;
 	gregset_t host;
@@ -125,16 +126,28 @@ static bool has_fsgsbase(void)
 	return getauxval(AT_HWCAP2) & 2;
 }
 
-bool rig_comparable(void)
+/*
+ * Without FSGSBASE the kernel reads and writes the bases. Nothing else may run here:
+ * errno is behind FS.
+ */
+static inline void base_by_kernel(long code, u64 arg)
 {
-	return has_fsgsbase();
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(SYS_arch_prctl), "D"(code), "S"(arg)
+			 : "rcx", "r11", "memory");
 }
 
 static u64 read_fs_base(void)
 {
 	u64 v;
 
-	__asm__ volatile("rdfsbase %0" : "=r"(v));
+	if (swap.fsgsbase)
+		__asm__ volatile("rdfsbase %0" : "=r"(v));
+	else
+		base_by_kernel(ARCH_GET_FS, (u64)&v);
 	return v;
 }
 
@@ -142,8 +155,27 @@ static u64 read_gs_base(void)
 {
 	u64 v;
 
-	__asm__ volatile("rdgsbase %0" : "=r"(v));
+	if (swap.fsgsbase)
+		__asm__ volatile("rdgsbase %0" : "=r"(v));
+	else
+		base_by_kernel(ARCH_GET_GS, (u64)&v);
 	return v;
+}
+
+static void write_fs_base(u64 v)
+{
+	if (swap.fsgsbase)
+		__asm__ volatile("wrfsbase %0" : : "r"(v));
+	else
+		base_by_kernel(ARCH_SET_FS, v);
+}
+
+static void write_gs_base(u64 v)
+{
+	if (swap.fsgsbase)
+		__asm__ volatile("wrgsbase %0" : : "r"(v));
+	else
+		base_by_kernel(ARCH_SET_GS, v);
 }
 
 static void save_guest(ucontext_t *uc, int sig)
@@ -203,16 +235,17 @@ static void handle(int sig, ucontext_t *uc)
 }
 
 /*
- * The flags that the kernel keeps as they are when a signal handler returns, so
- * that they would last from one program into the next: ID, and NT, which goes.
+ * The flags that a signal handler begins with as the guest left them, and that it
+ * leaves behind: ID and NT would last from one program into the next, as the kernel
+ * does not restore them; under AC the handler's own unaligned accesses would fault.
  */
-static inline void set_id_flag(u64 id)
+static inline void set_flags(u64 id)
 {
 	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq\n\t"
 			 "andq %1, (%%rsp); orq %0, (%%rsp); popfq\n\t"
 			 "lea 128(%%rsp), %%rsp"
 			 :
-			 : "r"(id), "i"(~(ID_FLAG | NT_FLAG))
+			 : "r"(id), "i"(~(ID_FLAG | NT_FLAG | AC_FLAG))
 			 : "cc", "memory");
 }
 
@@ -224,23 +257,20 @@ static void __attribute__((no_sanitize("address", "undefined")))
 handler(int sig, siginfo_t *info, void *ctx)
 {
 	(void)info;
-	if (swap.host_fs && swap.inside) {
+	set_flags(0);
+	if (swap.inside) {
 		swap.seen_fs = read_fs_base();
 		swap.seen_gs = read_gs_base();
-		__asm__ volatile("wrfsbase %0" : : "r"(swap.host_fs));
+		write_fs_base(swap.host_fs);
 	}
 	handle(sig, ctx);
-	if (swap.host_fs && swap.inside) {
-		__asm__ volatile("wrgsbase %0"
-				 :
-				 : "r"(swap.in.gs_base ? swap.in.gs_base :
-							 swap.guest_gs));
-		__asm__ volatile("wrfsbase %0"
-				 :
-				 : "r"(swap.in.fs_base ? swap.in.fs_base :
-							 swap.guest_fs));
+	if (swap.inside) {
+		write_gs_base(swap.in.gs_base ? swap.in.gs_base :
+						swap.guest_gs);
+		write_fs_base(swap.in.fs_base ? swap.in.fs_base :
+						swap.guest_fs);
 	}
-	set_id_flag(swap.inside ? swap.in.rflags & ID_FLAG : 0);
+	set_flags(swap.inside ? swap.in.rflags & ID_FLAG : 0);
 }
 
 /* The kernel's own idea of RIP for int3 is behind it. */
@@ -365,12 +395,36 @@ static void map_window(struct rig *rig)
 	rig->page = (void *)RIG_WINDOW;
 }
 
+static bool is_amd(void)
+{
+	u32 a = 0, b, c, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+}
+
+/*
+ * Can this machine return from the kernel to a program whose RSP is not canonical?
+ * Processors can. A hypervisor that returns on the kernel's behalf was seen to
+ * raise #GP there instead, at any interrupt.
+ */
+static bool wild_stack_works(void)
+{
+	struct rig_state st = { .rip = RIG_NEAR, .gpr[4] = 1ull << 63 };
+	struct rig_result r;
+
+	*(u8 *)RIG_NEAR = 0xcc;
+	rig_raw(&st, false, &r);
+	return r.stop == RIG_END;
+}
+
 void rig_init(struct rig *rig, u32 tc_size)
 {
 	static u8 altstack[ALTSTACK_SIZE];
 	stack_t ss = { .ss_sp = altstack, .ss_size = sizeof(altstack) };
 	struct bt_config cfg = { .window = RIG_WINDOW, .tc_size = tc_size,
-				 .has_fsgsbase = true, .audit = false };
+				 .has_fsgsbase = has_fsgsbase(),
+				 .amd_branches = is_amd(), .audit = false };
 	int rwx = PROT_READ | PROT_WRITE | PROT_EXEC;
 
 	memset(rig, 0, sizeof(*rig));
@@ -384,8 +438,8 @@ void rig_init(struct rig *rig, u32 tc_size)
 	       -1, 0);
 	map_at(RIG_STACK, RIG_STACK_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	sigaltstack(&ss, NULL);
-	if (has_fsgsbase())
-		swap.host_fs = read_fs_base();
+	swap.fsgsbase = has_fsgsbase();
+	swap.host_fs = read_fs_base();
 	cfg.bounce_code = rig->alias + WINDOW_BOUNCE_CODE_OFF;
 	cfg.ibl_tpc = (u64 *)(rig->alias + WINDOW_IBL_TPC_OFF);
 	cfg.tc = rig->alias + WINDOW_TC_OFF;
@@ -395,6 +449,7 @@ void rig_init(struct rig *rig, u32 tc_size)
 		exit(1);
 	}
 	rig_place(rig, RIG_NEAR);
+	rig->no_wild_stack = !wild_stack_works();
 }
 
 void rig_exit(struct rig *rig)
@@ -441,7 +496,7 @@ bool rig_guard(struct rig *rig)
 	rig->guarded = true;
 	/* It would not show the same time twice. */
 	rig->bt->cfg.tsc_callout = true;
-	if ((u64)&rig_guard >= HOST_START && has_fsgsbase() &&
+	if ((u64)&rig_guard >= HOST_START &&
 	    !prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, HOST_START,
 		   HOST_SIZE, 0))
 		return true;
@@ -480,8 +535,6 @@ void rig_place(struct rig *rig, u64 code)
 	}
 	rig->code = code;
 	swap.guest_gs = swap.guest_fs = code + RIG_DATA_OFF;
-	if (!swap.host_fs)
-		syscall(SYS_arch_prctl, ARCH_SET_GS, code + RIG_DATA_OFF);
 }
 
 static void watchdog(long usec)
@@ -574,7 +627,7 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 {
 	static u8 before[RIG_CODE_SIZE];
 	const u8 *op = (const u8 *)st->rip;
-	bool pushf;
+	bool pushf, stores;
 	u32 i;
 
 	while (*op == 0x66 || *op == 0xf2 || *op == 0xf3 || (*op & 0xf0) == 0x40)
@@ -582,11 +635,16 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 	memcpy(before, (void *)rig->code, sizeof(before));
 	rig_unprotect(rig);
 	pushf = *op == 0x9c;
+	/* MOVS or STOS */
+	stores = (*op & 0xfe) == 0xa4 || (*op & 0xfe) == 0xaa;
 	rig_raw(st, true, r);
 	if (pushf && r->stop == RIG_STEPPED)
 		((u8 *)r->st.gpr[4])[1] &= ~1u; /* TF */
 	if (memcmp(before, (void *)rig->code, sizeof(before)))
 		drop_changed(rig, rig->code, before);
+	if (stores && memcmp(before + (st->rip - rig->code), (u8 *)st->rip,
+			     (u64)(op + 1 - (u8 *)st->rip)))
+		rig->rep_over_itself = true;
 	for (i = 0; i < RIG_CODE_SIZE; i += POPF_PAGE_SIZE) {
 		gfn_t gfn = (rig->code + i) >> POPF_PAGE_SHIFT;
 
@@ -603,13 +661,13 @@ static bool runs_anywhere(struct rig *rig, const struct bt_exit *x)
 
 	if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&rig->bt->decoder, NULL,
 						      x->insn, x->insn_len,
-						      &zi)) ||
-	    zi.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+						      &zi)))
 		return false;
+	if (zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+		return zi.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
 	switch (zi.meta.category) {
 	case ZYDIS_CATEGORY_PUSH:
 	case ZYDIS_CATEGORY_DATAXFER:
-	case ZYDIS_CATEGORY_COND_BR:
 		break;
 	default:
 		/* What is privileged only has to fault in the same place. */
@@ -619,9 +677,24 @@ static bool runs_anywhere(struct rig *rig, const struct bt_exit *x)
 	return zi.mnemonic != ZYDIS_MNEMONIC_MOV || zi.opcode != 0x8e;
 }
 
+static bool swapgs(struct rig *rig, const struct bt_exit *x,
+		   struct rig_state *st)
+{
+	u64 old = st->gs_base;
+
+	if (x->insn_len != 3 || memcmp(x->insn, "\x0f\x01\xf8", 3))
+		return false;
+	st->gs_base = rig->page->kernel_gs_base;
+	rig->page->kernel_gs_base = old;
+	st->rip += 3;
+	return true;
+}
+
 static bool native_callout(struct rig *rig, const struct bt_exit *x,
 			   struct rig_state *st, struct rig_result *r)
 {
+	if (rig->guarded && swapgs(rig, x, st))
+		return true;
 	if (!rig->guarded || !runs_anywhere(rig, x))
 		return false;
 	step_natively(rig, st, r);
@@ -757,6 +830,7 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 		return;
 	st.rip = tpc;
 	rig->stepping = step;
+	rig->rep_over_itself = false;
 	watchdog(step ? 900000 : 500000);
 	for (turns = 0;; turns++) {
 		if (turns == TURNS_MAX) {

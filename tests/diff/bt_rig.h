@@ -77,6 +77,8 @@ struct rig {
 	bool guarded; /* see rig_guard() */
 	bool traced[2][RIG_CODE_SIZE / 4096]; /* code pages, near and far */
 	u32 stores_to_code;
+	bool rep_over_itself; /* a string instruction stored to its own bytes */
+	bool no_wild_stack; /* this machine: see wild_stack_works() */
 	tpc_t exit_tpc; /* of the last int3 */
 	enum bt_exit_kind exit_kind;
 	bool stepping;
@@ -100,13 +102,6 @@ void rig_exit(struct rig *rig);
 void rig_map_code(u64 at, u64 size);
 /* Guest code at RIG_NEAR or RIG_FAR from now on. */
 void rig_place(struct rig *rig, u64 code);
-
-/*
- * Can programs be stepped and compared flag by flag on this processor? Not without
- * FSGSBASE: on the one such machine seen, stepping faulted in the rig and AF came out
- * different natively and translated. Why was not looked into.
- */
-bool rig_comparable(void);
 
 /*
  * From now on random code is welcome: system calls do not reach the kernel, stores

@@ -418,8 +418,6 @@ static void traced_programs(u64 place)
 	u32 i, bad = 0, counted = 0;
 	int r;
 
-	if (!rig_comparable())
-		skip();
 	for (i = 0; i < runs() / 10 && bad < 10; i++) {
 		r = one_traced(first_seed() + i, place);
 		bad += r == 0;
@@ -486,8 +484,6 @@ static void test_step_mode_stops_after_every_instruction(void **state)
 	u32 i, bad = 0, counted = 0;
 	int r;
 
-	if (!rig_comparable())
-		skip();
 	for (i = 0; i < runs() / 4 && bad < 10; i++) {
 		r = one_stepped(first_seed() + i, i & 1 ? RIG_FAR : RIG_NEAR);
 		bad += r == 0;
@@ -513,8 +509,6 @@ static void test_programs_in_a_full_cache_over_changed_code_end_alike(void **s)
 	u32 i, bad = 0, off, slot;
 	bool anew;
 
-	if (!rig_comparable())
-		skip();
 	rig_exit(&rig);
 	rig_init(&rig, 256u << 10);
 	memset((void *)RIG_NEAR, 0xcc, RIG_CODE_SIZE);
