@@ -108,10 +108,15 @@ void emit_jcc_stubs(struct bt *bt)
 void translate_loop(struct bt *bt)
 {
 	const struct bt_insn *in = &bt->insn;
-	u32 at;
+	u32 at, i;
 
 	if (in->asize)
 		emit1(bt, 0x67);
+	/* On some processors REP and REPNE say for what ZF it loops, not the opcode. */
+	for (i = 0; i < in->len && in->bytes[i] != in->opcode; i++) {
+		if (in->bytes[i] == 0xf2 || in->bytes[i] == 0xf3)
+			emit1(bt, in->bytes[i]);
+	}
 	emit2x(bt, in->opcode, 0);
 	at = bt->t.n - 1;
 	emit_goto(bt, in->gpc + in->len);

@@ -84,14 +84,34 @@ static void fp_load(struct _libc_fpstate *fp, const u8 *in)
 		to[512] |= 3;
 }
 
+/* The parts of the XSAVE image, the first two where FXSAVE has them. */
+static struct {
+	u32 at, size;
+} part[8] = { { 32, 128 }, { 160, 256 } };
+
+static void cpuid(u32 leaf, u32 sub, u32 out[4])
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]),
+			   "=d"(out[3])
+			 : "a"(leaf), "c"(sub));
+}
+
+/* Makers differ in where the others are. */
+static void find_parts(void)
+{
+	u32 i, r[4];
+
+	for (i = 2; i < ARRAY_SIZE(part); i++) {
+		cpuid(0xd, i, r);
+		part[i].size = r[1] + r[0] <= RIG_FP_SIZE ? r[0] : 0;
+		part[i].at = r[1];
+	}
+}
+
 /* What is in its initial state is not in the frame: zero it. */
 static void fp_save(const struct _libc_fpstate *fp, u8 *out)
 {
-	static const struct {
-		u8 bit;
-		u16 at, size;
-	} part[] = { { 0, 32, 128 },	 { 1, 160, 256 },   { 2, 576, 256 },
-		     { 5, 1088, 64 },	 { 6, 1152, 512 },  { 7, 1664, 1024 } };
 	u32 n = fp_size(fp), i;
 
 	memset(out, 0, RIG_FP_SIZE);
@@ -99,7 +119,7 @@ static void fp_save(const struct _libc_fpstate *fp, u8 *out)
 	memset(out + 464, 0, 48);
 	memset(out + 28, 0, 4); /* MXCSR_MASK, a constant */
 	for (i = 0; n > 512 && i < ARRAY_SIZE(part); i++) {
-		if (!(out[512] >> part[i].bit & 1))
+		if (!(out[512] >> i & 1))
 			memset(out + part[i].at, 0, part[i].size);
 	}
 }
@@ -397,10 +417,10 @@ static void map_window(struct rig *rig)
 
 static bool is_amd(void)
 {
-	u32 a = 0, b, c, d;
+	u32 r[4];
 
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
-	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+	cpuid(0, 0, r);
+	return r[1] == 0x68747541 || r[1] == 0x6f677948; /* "Auth", "Hygo" */
 }
 
 /*
@@ -438,6 +458,7 @@ void rig_init(struct rig *rig, u32 tc_size)
 	       -1, 0);
 	map_at(RIG_STACK, RIG_STACK_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	sigaltstack(&ss, NULL);
+	find_parts();
 	swap.fsgsbase = has_fsgsbase();
 	swap.host_fs = read_fs_base();
 	cfg.bounce_code = rig->alias + WINDOW_BOUNCE_CODE_OFF;

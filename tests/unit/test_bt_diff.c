@@ -265,6 +265,36 @@ static void test_random_programs_recorded_end_alike(void **state)
 	bt_set_recorder(rig.bt, NULL);
 }
 
+/* AMD's loop for what the prefix says, Intel's for what the opcode says. */
+static void test_loops_with_rep_in_front_end_alike(void **state)
+{
+	static const u8 prefix[] = { 0x90, 0xf2, 0xf3 };
+	/* loopne over inc rax */
+	u8 code[] = { 0, 0xe0, 3, 0x48, 0xff, 0xc0, 0xcc };
+	struct rig_state st = { 0 };
+	struct rig_result n, t;
+	u32 i;
+
+	rig_place(&rig, RIG_NEAR);
+	memset(&initial, 0, sizeof(initial));
+	memory_set(&initial);
+	memory_get(&after_native);
+	st.rip = RIG_NEAR;
+	for (i = 0; i < 3 * 4 * 2 * 3; i++) {
+		code[0] = prefix[i % 3];
+		code[1] = (u8)(0xe0 + i / 3 % 4);
+		st.rflags = i / 12 % 2 * 0x40; /* ZF */
+		st.gpr[GPR_RCX] = i / 24;
+		memcpy((void *)RIG_NEAR, code, sizeof(code));
+		rig_native(&rig, &st, false, &n);
+		bt_invalidate_gpa(rig.bt, RIG_NEAR, sizeof(code));
+		set_page();
+		rig_translated(&rig, &st, false, &t);
+		assert_int_equal(n.stop, RIG_END);
+		assert_true(compare(i, &n, &t));
+	}
+}
+
 /* --- every host instruction --------------------------------------------------- */
 
 #define TRACE_MAX 2000
@@ -569,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_random_programs_near_end_alike),
 		cmocka_unit_test(test_random_programs_far_end_alike),
 		cmocka_unit_test(test_random_programs_recorded_end_alike),
+		cmocka_unit_test(test_loops_with_rep_in_front_end_alike),
 		cmocka_unit_test(
 			test_recovery_is_exact_at_every_host_instruction_near),
 		cmocka_unit_test(
