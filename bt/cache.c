@@ -54,13 +54,33 @@ int cache_init(struct bt *bt)
 	return 0;
 }
 
-void cache_exit(struct bt *bt)
+/*
+ * Fill a unit with INT3s: in words, because each store to memory that has been
+ * executed costs much more than a store, on real CPUs and far more where the host
+ * itself is emulated.
+ */
+static void unit_fill(struct bt *bt, const struct unit *u)
 {
+	u64 *to = (u64 *)off_to_host(bt, u->start);
 	u32 i;
 
-	for (i = 0; i < bt->nunit; i++) {
-		env_free(bt->unit[i].arena);
-		env_free(bt->unit[i].by_tpc);
+	for (i = 0; i < (u->end - u->start) / 8; i++)
+		WRITE_ONCE(to[i], 0xccccccccccccccccull);
+}
+
+/*
+ * What was executed is filled, so that whoever gets the memory next does not pay for
+ * that byte by byte.
+ */
+void cache_exit(struct bt *bt)
+{
+	struct unit *u;
+
+	for (u = bt->unit; u < bt->unit + bt->nunit; u++) {
+		if (u->arena && u->by_tpc)
+			unit_fill(bt, u);
+		env_free(u->arena);
+		env_free(u->by_tpc);
 	}
 }
 
@@ -101,7 +121,7 @@ static int unit_recycle(struct bt *bt, struct unit *u, enum bt_gen gen)
 		u->by_tpc = env_zalloc(bt->max_tus * sizeof(*u->by_tpc));
 	if (!u->arena || !u->by_tpc)
 		return -ENOMEM;
-	memset(off_to_host(bt, u->start), 0xcc, u->end - u->start);
+	unit_fill(bt, u);
 	return 0;
 }
 
@@ -137,11 +157,7 @@ int cache_begin(struct bt *bt, enum bt_gen gen, u32 *off)
 	return 0;
 }
 
-/*
- * Code is put together in a buffer and moved into the TC in words: each store to
- * memory that has been executed costs much more than a store, on real CPUs and
- * far more where the host itself is emulated.
- */
+/* Code is put together in a buffer and moved into the TC in words: unit_fill(). */
 static void cache_move_code(struct bt *bt, u32 off, u32 len)
 {
 	u64 *to = (u64 *)off_to_host(bt, off);
