@@ -95,7 +95,7 @@ static void audit_tu(struct audit *a, struct tu *tu)
 		if (tu->dead && tu->exit[i].kind == BT_EXIT_DIRECT &&
 		    tu->exit[i].to)
 			offence(a, 5, "dead TU with a link", tu->off);
-		if (tu->dead && tu->exit[i].form == FORM_SHORT &&
+		if (tu->dead && !tu->left && tu->exit[i].form == FORM_SHORT &&
 		    *off_to_host(a->bt, tu->off + tu->exit[i].site) != 0xcc)
 			offence(a, 5, "dead TU with a loop", tu->off);
 		if (!tu->dead)
@@ -103,7 +103,8 @@ static void audit_tu(struct audit *a, struct tu *tu)
 	}
 	if (tu->dead) {
 		if (tu->in || tu->pad ||
-		    *off_to_host(a->bt, tu->off + tu->entry) != 0xcc)
+		    (!tu->left &&
+		     *off_to_host(a->bt, tu->off + tu->entry) != 0xcc))
 			offence(a, 5, "dead TU can be reached", tu->off);
 		return;
 	}

@@ -17,8 +17,10 @@
  * Invariants:
  *  1. struct tu lives in the arena of the unit that holds its code; both are
  *     recycled together, so a dead TU can still be found by its tpc until then.
- *  2. A dead TU is in no hash, no page list, no link and no pad chain, its first
- *     byte is an int3 that leads back to bt_enter(), and so are its short loops.
+ *  2. A dead TU is in no hash, no page list, no link and no pad chain. Its first
+ *     byte is an int3 that leads back to bt_enter(), and so are its short loops and
+ *     its links; unless nobody was in translated code when it died (tu.left): then
+ *     nobody comes there either, and its code is as it was.
  *  3. TC bytes change only in: the unit being filled, patch sites, TU entries.
  */
 #ifndef BT_BT_H
@@ -189,6 +191,8 @@ struct tu {
 	u8 kind;
 	u8 mode;
 	u8 dead;
+	u8 detached; /* dying: its exits are on no list */
+	u8 left; /* and its code has not been touched */
 	u8 again; /* wanted since its unit is watched */
 	u32 id; /* while recording: its number */
 	struct tu_exit exit[];
@@ -461,6 +465,7 @@ u32 tu_hash(const struct bt *bt, gva_t gpc, u32 mode);
 struct tu *tu_lookup(struct bt *bt, gva_t gpc, u32 mode);
 int tu_pages(struct bt *bt, gva_t gpc, const gfn_t *gfn, struct cpage **cp);
 void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp);
+void tu_detach(struct bt *bt, struct tu *tu);
 void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why);
 struct tu *tu_page_next(const struct cpage *cp, const struct tu *tu);
 u32 tu_page_bucket(u64 address);
@@ -470,6 +475,7 @@ void cpage_reap(struct bt *bt);
 /* chain.c */
 void link_set(struct bt *bt, struct tu_exit *x, struct tu *to, u32 off);
 void link_clear(struct bt *bt, struct tu_exit *x);
+void link_forget(struct bt *bt, struct tu_exit *x);
 void wait_add(struct bt *bt, struct tu_exit *x);
 void wait_del(struct bt *bt, struct tu_exit *x);
 void link_in_buffer(struct bt *bt);

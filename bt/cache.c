@@ -89,11 +89,22 @@ struct unit *unit_of(struct bt *bt, u32 off)
 	return &bt->unit[min(off / bt->unit_size, bt->nunit - 1)];
 }
 
+static void unit_detach(struct bt *bt, const struct unit *u)
+{
+	u32 i;
+
+	for (i = 0; i < u->ntu; i++) {
+		if (u->by_tpc[i]->kind == TU_CODE && !u->by_tpc[i]->dead)
+			tu_detach(bt, u->by_tpc[i]);
+	}
+}
+
 /* Drop all that lives in the unit. */
 void unit_kill(struct bt *bt, struct unit *u, enum bt_gone why)
 {
 	u32 i;
 
+	unit_detach(bt, u);
 	for (i = 0; i < u->ntu; i++) {
 		struct tu *tu = u->by_tpc[i];
 
@@ -221,6 +232,8 @@ void cache_flush(struct bt *bt)
 {
 	u32 i;
 
+	for (i = 0; i < bt->nunit; i++)
+		unit_detach(bt, &bt->unit[i]);
 	for (i = 0; i < bt->nunit; i++)
 		unit_kill(bt, &bt->unit[i], BT_GONE_INVALIDATED);
 	cpage_reap(bt);

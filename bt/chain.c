@@ -53,8 +53,8 @@ void link_set(struct bt *bt, struct tu_exit *x, struct tu *to, u32 off)
 	bt->stats.chains++;
 }
 
-/* Undo link_set(): x is on no list afterwards. */
-void link_clear(struct bt *bt, struct tu_exit *x)
+/* x is on no list afterwards, and its code as it was. */
+void link_forget(struct bt *bt, struct tu_exit *x)
 {
 	struct tu_exit **p = &x->to->in;
 
@@ -63,12 +63,18 @@ void link_clear(struct bt *bt, struct tu_exit *x)
 	*p = x->next;
 	x->to = NULL;
 	x->next = NULL;
+	bt->stats.unchains++;
+}
+
+/* Undo link_set(). */
+void link_clear(struct bt *bt, struct tu_exit *x)
+{
+	link_forget(bt, x);
 	if (x->form == FORM_JMP)
 		*off_to_host(bt, x->base + x->site) = 0xcc;
 	else
 		site_patch(off_to_host(bt, x->base + x->site), x,
 			   x->base + x->stub);
-	bt->stats.unchains++;
 }
 
 /* A gpc's bit in bt->wanted[]: clear means that surely no exit waits for it. */

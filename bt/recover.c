@@ -63,7 +63,7 @@ static void exit_find(struct bt *bt, u32 off, struct bt_exit *out)
 	tu = cache_find(bt, off);
 	if (!tu || tu->kind != TU_CODE)
 		return;
-	if (tu->dead && off == tu->off + tu->entry) {
+	if (tu->dead && !tu->left && off == tu->off + tu->entry) {
 		out->kind = BT_EXIT_DIRECT;
 		out->mode = tu->mode;
 		out->gpc = out->target = tu->gpc;

@@ -291,36 +291,54 @@ void tu_insert(struct bt *bt, struct tu *tu, struct cpage *const *cp)
 	bt->stats.tus_live++;
 }
 
-/* Drop a live TU. Its code stays, its first byte leads out. */
+/*
+ * Take a TU that will be dropped off all lists of exits. Of several, all first: so
+ * that no link among them is cleared by storing to it.
+ */
+void tu_detach(struct bt *bt, struct tu *tu)
+{
+	struct tu_exit *x;
+	u32 i;
+
+	if (tu->detached)
+		return;
+	tu->detached = true;
+	tu->left = bt->ops->vacant && bt->ops->vacant(bt->opaque);
+	for (i = 0; i < tu->nexit; i++) {
+		x = &tu->exit[i];
+		if (x->form == FORM_SHORT && !tu->left)
+			*off_to_host(bt, x->base + x->site) = 0xcc;
+		if (x->kind != BT_EXIT_DIRECT)
+			continue;
+		if (!x->to)
+			wait_del(bt, x);
+		else if (tu->left)
+			link_forget(bt, x);
+		else
+			link_clear(bt, x);
+	}
+}
+
+/* Drop a live TU. Its code stays; if anybody may be in it, it leads out. */
 void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why)
 {
 	struct tu **p = &bt->hash[tu_hash(bt, tu->gpc, tu->mode)];
 	struct tu_exit *x;
-	u32 i;
 
 	while (*p != tu)
 		p = &(*p)->hash_next;
 	*p = tu->hash_next;
+	tu_detach(bt, tu);
 	while ((x = tu->in)) {
 		link_clear(bt, x);
 		wait_add(bt, x);
-	}
-	for (i = 0; i < tu->nexit; i++) {
-		x = &tu->exit[i];
-		if (x->form == FORM_SHORT)
-			*off_to_host(bt, x->base + x->site) = 0xcc;
-		if (x->kind != BT_EXIT_DIRECT)
-			continue;
-		if (x->to)
-			link_clear(bt, x);
-		else
-			wait_del(bt, x);
 	}
 	pad_unlink(bt, tu);
 	page_del(bt, tu, 0);
 	page_del(bt, tu, 1);
 	top_slot_count(bt, tu->gpc, -1);
-	*off_to_host(bt, tu->off + tu->entry) = 0xcc;
+	if (!tu->left)
+		*off_to_host(bt, tu->off + tu->entry) = 0xcc;
 	tu->dead = true;
 	unit_of(bt, tu->off)->live--;
 	bt->stats.tus_live--;
@@ -334,8 +352,11 @@ void tu_kill(struct bt *bt, struct tu *tu, enum bt_gone why)
 
 static u32 cpage_kill(struct bt *bt, struct cpage *cp)
 {
+	struct tu *tu;
 	u32 n = 0;
 
+	for (tu = cp->tus; tu; tu = tu_page_next(cp, tu))
+		tu_detach(bt, tu);
 	while (cp->tus) {
 		tu_kill(bt, cp->tus, BT_GONE_INVALIDATED);
 		n++;

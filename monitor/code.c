@@ -86,9 +86,18 @@ static void code_untrace(void *opaque, gfn_t gfn)
 	shadow_trace_del(v->shadow, gfn, SHADOW_TRACE_CODE);
 }
 
+/* The registers are canonical: the next entry looks for its tpc. */
+static bool code_vacant(void *opaque)
+{
+	const struct vcpu *v = opaque;
+
+	return !v->tpc;
+}
+
 const struct bt_ops code_bt_ops = {
 	.fetch = code_fetch,
 	.untrace = code_untrace,
+	.vacant = code_vacant,
 };
 
 /* May come in the middle of a translation, from any thread: only note it. */

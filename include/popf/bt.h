@@ -78,6 +78,12 @@ struct bt_ops {
 	/* The last TU on gfn has gone: its write trace may be dropped. */
 	void (*untrace)(void *opaque, gfn_t gfn);
 	/*
+	 * May be NULL. Is nobody in translated code, to go on where it was? Then
+	 * what is dropped need not be made to lead out: each store to code that
+	 * has run is slow.
+	 */
+	bool (*vacant)(void *opaque);
+	/*
 	 * For measuring, may be NULL: a TU has come (ahead: nobody has asked for
 	 * it yet) or gone.
 	 */

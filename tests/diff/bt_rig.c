@@ -385,9 +385,15 @@ static void rig_untrace(void *opaque, gfn_t gfn)
 		protect(rig, gfn, false);
 }
 
+static bool rig_vacant(void *opaque)
+{
+	return !((const struct rig *)opaque)->inside;
+}
+
 static const struct bt_ops rig_ops = {
 	.fetch = rig_fetch,
 	.untrace = rig_untrace,
+	.vacant = rig_vacant,
 };
 
 static void map_window(struct rig *rig)
@@ -642,6 +648,23 @@ static void drop_changed(struct rig *rig, u64 code, const u8 *before)
 	}
 }
 
+static bool is_prefix(u8 b)
+{
+	switch (b) {
+	case 0x26:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x40 ... 0x4f:
+	case 0x64 ... 0x67:
+	case 0xf0:
+	case 0xf2 ... 0xf3:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* The guest instruction at st->rip on the guest's own code, as an emulator would. */
 static void step_natively(struct rig *rig, struct rig_state *st,
 			  struct rig_result *r)
@@ -651,8 +674,9 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 	bool pushf, stores;
 	u32 i;
 
-	while (*op == 0x66 || *op == 0xf2 || *op == 0xf3 || (*op & 0xf0) == 0x40)
+	while (is_prefix(*op))
 		op++;
+	rig->inside = false;
 	memcpy(before, (void *)rig->code, sizeof(before));
 	rig_unprotect(rig);
 	pushf = *op == 0x9c;
@@ -714,7 +738,7 @@ static bool swapgs(struct rig *rig, const struct bt_exit *x,
 static bool native_callout(struct rig *rig, const struct bt_exit *x,
 			   struct rig_state *st, struct rig_result *r)
 {
-	if (rig->guarded && swapgs(rig, x, st))
+	if (swapgs(rig, x, st))
 		return true;
 	if (!rig->guarded || !runs_anywhere(rig, x))
 		return false;
@@ -801,6 +825,7 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 		r->stop = RIG_BROKEN;
 		return false;
 	}
+	rig->inside = true;
 	st->rip = tpc;
 	return true;
 }
@@ -810,6 +835,7 @@ static bool enter(struct rig *rig, struct rig_state *st, struct rig_result *r)
 	tpc_t tpc;
 
 	if (!bt_enter(rig->bt, st->rip, rig->mode, &tpc)) {
+		rig->inside = true;
 		st->rip = tpc;
 		return true;
 	}
@@ -850,6 +876,7 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 	if (bt_enter(rig->bt, st.rip, rig->mode, &tpc))
 		return;
 	st.rip = tpc;
+	rig->inside = true;
 	rig->stepping = step;
 	rig->rep_over_itself = false;
 	watchdog(step ? 900000 : 500000);
@@ -885,6 +912,7 @@ void rig_translated(struct rig *rig, const struct rig_state *start, bool step,
 			break;
 	}
 	watchdog(0);
+	rig->inside = false;
 	r->st = st;
 	r->vif = rig->page->vif;
 }

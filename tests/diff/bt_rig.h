@@ -82,6 +82,7 @@ struct rig {
 	tpc_t exit_tpc; /* of the last int3 */
 	enum bt_exit_kind exit_kind;
 	bool stepping;
+	bool inside; /* in translated code, not just about to go there */
 	/* Called at each host instruction when stepping translated code. */
 	bool (*on_step)(struct rig *rig, const struct bt_state *bs,
 			const struct rig_state *st);

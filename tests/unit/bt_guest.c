@@ -55,7 +55,13 @@ static void gone(void *opaque, gva_t gpc, u32 mode, enum bt_gone why)
 	g->gone[why]++;
 }
 
+static bool vacant(void *opaque)
+{
+	return ((struct guest *)opaque)->vacant;
+}
+
 const struct bt_ops guest_ops = {
+	.vacant = vacant,
 	.fetch = fetch,
 	.untrace = untrace,
 	.made = made,
@@ -167,6 +173,7 @@ void random_operation(void)
 	struct bt_exit x;
 	tpc_t tpc;
 
+	guest.vacant = rng() % 2;
 	switch (rng() % 64) {
 	case 0:
 		random_code((u32)guest.gfn_of[page]);

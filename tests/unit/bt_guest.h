@@ -22,6 +22,7 @@ struct guest {
 	u32 fetches;
 	u32 made, ahead; /* TUs: asked for, not asked for */
 	u32 gone[2]; /* TUs, by enum bt_gone */
+	bool vacant;
 };
 
 extern struct guest guest;

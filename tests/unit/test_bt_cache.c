@@ -296,6 +296,36 @@ static void test_links_go_with_their_target(void **state)
 	assert_int_equal(bt_chain(guest.bt, &again, &b), 0);
 }
 
+/* Nobody is in what dies, so only code that lives is stored to. */
+static void test_the_dead_are_left_alone_when_nobody_is_inside(void **state)
+{
+	static u8 before[TC_SIZE];
+	tpc_t a, b, c;
+	u32 i, changed = 0;
+
+	put(0, 0, "\xe9\xfb\x0f\x00\x00", 5); /* jmp CODE + 0x1000 */
+	put(1, 0, "\xe9\xfb\x0f\x00\x00", 5); /* jmp CODE + 0x2000 */
+	put(1, 0x10, "\xe9\xeb\xef\xff\xff", 5); /* jmp CODE */
+	put(2, 0, "\xe9\x0b\xf0\xff\xff", 5); /* jmp CODE + 0x1010 */
+	a = enter(CODE);
+	b = enter(CODE + 0x1000);
+	c = enter(CODE + 0x2000);
+	enter(CODE + 0x1010);
+	memcpy(before, tc, TC_SIZE);
+	guest.vacant = true;
+	assert_int_equal(bt_invalidate_gva(guest.bt, CODE + 0x1000), 2);
+	guest.vacant = false;
+	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xcc);
+	assert_int_equal(tc[c - WINDOW - WINDOW_TC_OFF], 0xcc);
+	for (i = 0; i < TC_SIZE; i++)
+		changed += tc[i] != before[i];
+	assert_int_equal(changed, 2);
+	/* Whoever comes by the links finds fresh ones. */
+	assert_true(enter(CODE + 0x1000) != b);
+	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xe9);
+	assert_true(bt_audit(guest.bt));
+}
+
 static void test_a_stale_exit_is_not_patched(void **state)
 {
 	struct bt_exit x;
@@ -700,6 +730,7 @@ int main(void)
 		TEST(test_a_tu_ends_before_an_instruction_that_crosses),
 		TEST(test_an_unfetchable_second_page_faults_only_when_needed),
 		TEST(test_links_go_with_their_target),
+		TEST(test_the_dead_are_left_alone_when_nobody_is_inside),
 		TEST(test_a_stale_exit_is_not_patched),
 		TEST(test_links_are_made_when_both_ends_exist),
 		TEST(test_links_lead_into_the_middle_of_a_tu),
