@@ -3,11 +3,12 @@
  * A loop in user mode that makes no system call: SHA-256 of 64 MiB in memory, a few
  * times over. Prints the nanoseconds of the fastest round: what interrupts and
  * the scheduler take from all of them is in it, what a neighbour took from one
- * is not.
+ * is not. Before that, the time stamp counter at its start.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <x86intrin.h>
 
 #include "native/sha256.c"
 
@@ -28,6 +29,8 @@ int main(void)
 	u64 *data = malloc(SIZE);
 	u32 state[8];
 
+	printf("tsc %llu\n", (u64)__rdtsc());
+	fflush(stdout);
 	if (!data) {
 		perror("loop: 64 MiB of memory");
 		return 1;
