@@ -364,17 +364,29 @@ static u32 cpage_kill(struct bt *bt, struct cpage *cp)
 	return n;
 }
 
+static bool in_span(const struct tu *tu, const struct cpage *cp, u32 from,
+		    u32 to)
+{
+	u32 a, b;
+
+	tu_span(tu, tu->cp[0] == cp ? 0 : 1, &a, &b);
+	return a < to && from < b;
+}
+
 static u32 cpage_kill_span(struct bt *bt, struct cpage *cp, u32 from, u32 to)
 {
 	struct tu *tu, *next;
-	u32 n = 0, a, b;
+	u32 n = 0;
 
 	if (!(cp->cover & cover_bits(from, to)))
 		return 0;
+	for (tu = cp->tus; tu; tu = tu_page_next(cp, tu)) {
+		if (in_span(tu, cp, from, to))
+			tu_detach(bt, tu);
+	}
 	for (tu = cp->tus; tu; tu = next) {
 		next = tu_page_next(cp, tu);
-		tu_span(tu, tu->cp[0] == cp ? 0 : 1, &a, &b);
-		if (a < to && from < b) {
+		if (in_span(tu, cp, from, to)) {
 			tu_kill(bt, tu, BT_GONE_INVALIDATED);
 			n++;
 		}

@@ -313,7 +313,7 @@ static void test_the_dead_are_left_alone_when_nobody_is_inside(void **state)
 	enter(CODE + 0x1010);
 	memcpy(before, tc, TC_SIZE);
 	guest.vacant = true;
-	assert_int_equal(bt_invalidate_gva(guest.bt, CODE + 0x1000), 2);
+	assert_int_equal(bt_invalidate_gpa(guest.bt, 0x1000, 4096), 2);
 	guest.vacant = false;
 	assert_int_equal(tc[a - WINDOW - WINDOW_TC_OFF], 0xcc);
 	assert_int_equal(tc[c - WINDOW - WINDOW_TC_OFF], 0xcc);
