@@ -199,6 +199,8 @@ static void check_signals(void)
  */
 static void check_shadow(void)
 {
+	static const char claim[] =
+		"the shadow of STI outlasts a run that did not get to the guest";
 	const uint64_t from = 0x40000, to = 0xc0000;
 	struct kvm_regs regs = { .rflags = 0x202, .rsp = GUEST_STACK };
 	struct kvm_vcpu_events ev;
@@ -209,7 +211,7 @@ static void check_shadow(void)
 	guest_create(&g, false);
 	memset(g.ram + from, 0x90, to - from);
 	memcpy(g.ram + to, loop_guest.start, loop_guest.end - loop_guest.start);
-	for (rip = from; rip < to; rip += 512) {
+	for (rip = from; rip < to && there < 20; rip += 256) {
 		regs.rip = rip;
 		guest_set_regs(&g, &regs);
 		ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &ev);
@@ -225,8 +227,10 @@ static void check_shadow(void)
 		there += regs.rip == rip;
 		lost += regs.rip == rip && !ev.interrupt.shadow;
 	}
-	CHECK(lost == 0 && there,
-	      "the shadow of STI outlasts a run that did not get to the guest");
+	if (there)
+		CHECK(lost == 0, "%s", claim);
+	else
+		abi_skip("no alarm came at the right time", claim);
 	guest_destroy(&g);
 }
 
