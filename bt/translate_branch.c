@@ -192,6 +192,25 @@ void emit_launch(struct bt *bt, gva_t gpc)
 	bt->t.done = true;
 }
 
+/*
+ * The spill of RCX that a launch begins with. A pad right in front of it jumps over it
+ * instead of reloading RCX: the slot still has it. Else the values of RCX in a row of
+ * returns would wait for each other, through memory. Not if the launch uses RCX.
+ */
+static void emit_launch_spill(struct bt *bt)
+{
+	struct bt_trans *t = &bt->t;
+	u32 n = t->n, at;
+
+	emit_spill(bt, RCX);
+	if (!t->entry || n != t->entry || t->overflow ||
+	    decode_used_regs(bt) & 1u << RCX)
+		return;
+	at = t->entry - (t->n - n);
+	t->code[at] = 0xeb;
+	t->code[at + 1] = (u8)(t->n - (at + 2));
+}
+
 /* RCX spilled, the target in ibl_target and its index in RCX. */
 static void emit_fetch_target(struct bt *bt)
 {
@@ -199,7 +218,7 @@ static void emit_fetch_target(struct bt *bt)
 	u8 modrm = in->bytes[in->modrm_off];
 	u32 reg = RCX;
 
-	emit_spill(bt, RCX);
+	emit_launch_spill(bt);
 	rec_add(bt, in->gpc, 1u << RCX, 0);
 	if (modrm >= 0xc0)
 		reg = (modrm & 7) | (in->rex & 1) << 3;
@@ -265,7 +284,7 @@ void translate_ret(struct bt *bt)
 	const struct bt_insn *in = &bt->insn;
 	u32 release = in->opcode == 0xc2 ? (u16)in->rel : 0;
 
-	emit_spill(bt, RCX);
+	emit_launch_spill(bt);
 	rec_add(bt, in->gpc, 1u << RCX, 0);
 	emit1(bt, 0x58 | RCX);
 	rec_add(bt, in->gpc, 1u << RCX, REC_OPAQUE);

@@ -343,6 +343,38 @@ static void test_a_stale_exit_is_not_patched(void **state)
 	assert_true(bt_audit(guest.bt));
 }
 
+/* --- pads ----------------------------------------------------------------------- */
+
+/* What is right in front of the code at gpc, which has been branched to. */
+static const u8 *pad_end(gva_t gpc)
+{
+	tpc_t tpc;
+
+	assert_int_equal(bt_indirect(guest.bt, gpc, BT_MODE_LONG, &tpc), 0);
+	return &tc[enter(gpc) - WINDOW - WINDOW_TC_OFF] - 8;
+}
+
+static void test_a_pad_in_front_of_a_launch_leaves_rcx_spilled(void **state)
+{
+	static const u8 over_the_spill[] = { 0xeb, 14 };
+	static const u8 reload[] = { 0x48, 0x8b, 0x0c, 0x25 };
+
+	put(0, 0, "\xc3", 1); /* ret */
+	put(0, 0x100, "\xff\xd0", 2); /* call rax */
+	put(0, 0x200, "\x90\xc3", 2); /* nop; ret */
+	/* call [rcx]; jmp rcx; call [rax + rcx * 8] */
+	put(0, 0x300, "\xff\x11", 2);
+	put(0, 0x400, "\xff\xe1", 2);
+	put(0, 0x500, "\xff\x14\xc8", 3);
+	assert_memory_equal(pad_end(CODE), over_the_spill, 2);
+	assert_memory_equal(pad_end(CODE + 0x100), over_the_spill, 2);
+	assert_memory_equal(pad_end(CODE + 0x200), reload, 4);
+	assert_memory_equal(pad_end(CODE + 0x300), reload, 4);
+	assert_memory_equal(pad_end(CODE + 0x400), reload, 4);
+	assert_memory_equal(pad_end(CODE + 0x500), reload, 4);
+	assert_true(bt_audit(guest.bt));
+}
+
 /* --- linking and translating ahead -------------------------------------------------- */
 
 static bool is_linked(tpc_t tpc)
@@ -726,6 +758,7 @@ int main(void)
 		TEST(test_no_tu_runs_past_a_stop),
 		TEST(test_sti_before_a_stop_is_a_callout),
 		TEST(test_narrow_branches_are_callouts_where_they_exist),
+		TEST(test_a_pad_in_front_of_a_launch_leaves_rcx_spilled),
 		TEST(test_the_instruction_before_a_tpc),
 		TEST(test_a_tu_ends_before_an_instruction_that_crosses),
 		TEST(test_an_unfetchable_second_page_faults_only_when_needed),

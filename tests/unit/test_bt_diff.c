@@ -295,6 +295,57 @@ static void test_loops_with_rep_in_front_end_alike(void **state)
 	}
 }
 
+/* Launches right behind a pad, with and without RCX in them. */
+static void test_branches_right_behind_a_pad_keep_rcx(void **state)
+{
+	/* At 32, from a call there; what they jump to, at 64, returns. */
+	static const struct {
+		const char *bytes;
+		u32 len;
+	} leaf[] = {
+		{ "\xc3", 1 }, /* ret */
+		{ "\xff\xe2", 2 }, /* jmp rdx */
+		{ "\xff\xe1", 2 }, /* jmp rcx */
+		{ "\xff\x23", 2 }, /* jmp [rbx] */
+		{ "\xff\x21", 2 }, /* jmp [rcx] */
+		{ "\xff\x64\x0b\xf8", 4 }, /* jmp [rbx + rcx - 8] */
+	};
+	/* lea rax, [rip + 25]; call rax; int3 */
+	static const u8 code[] = { 0x48, 0x8d, 0x05, 0x19, 0, 0, 0, 0xff, 0xd0,
+				   0xcc };
+	struct rig_state st = { 0 };
+	struct rig_result n, t;
+	u32 i, again;
+
+	rig_place(&rig, RIG_NEAR);
+	memset((void *)RIG_NEAR, 0xcc, 128);
+	memcpy((void *)RIG_NEAR, code, sizeof(code));
+	*(u8 *)(RIG_NEAR + 64) = 0xc3;
+	memset(&initial, 0, sizeof(initial));
+	*(u64 *)initial.data = RIG_NEAR + 64;
+	st.rip = RIG_NEAR;
+	st.gpr[GPR_RSP] = RIG_STACK + RIG_STACK_SIZE / 2;
+	st.gpr[GPR_RBX] = RIG_NEAR + RIG_DATA_OFF;
+	st.gpr[GPR_RDX] = RIG_NEAR + 64;
+	for (i = 0; i < ARRAY_SIZE(leaf); i++) {
+		memcpy((void *)(RIG_NEAR + 32), leaf[i].bytes, leaf[i].len);
+		st.gpr[GPR_RCX] = i == 2 ? RIG_NEAR + 64 :
+				  i == 4 ? RIG_NEAR + RIG_DATA_OFF :
+					   8;
+		memory_set(&initial);
+		rig_native(&rig, &st, false, &n);
+		memory_get(&after_native);
+		assert_int_equal(n.stop, RIG_END);
+		bt_invalidate_gpa(rig.bt, RIG_NEAR, 128);
+		for (again = 0; again < 2; again++) {
+			memory_set(&initial);
+			set_page();
+			rig_translated(&rig, &st, false, &t);
+			assert_true(compare(i, &n, &t));
+		}
+	}
+}
+
 /* --- every host instruction --------------------------------------------------- */
 
 #define TRACE_MAX 2000
@@ -600,6 +651,7 @@ int main(void)
 		cmocka_unit_test(test_random_programs_far_end_alike),
 		cmocka_unit_test(test_random_programs_recorded_end_alike),
 		cmocka_unit_test(test_loops_with_rep_in_front_end_alike),
+		cmocka_unit_test(test_branches_right_behind_a_pad_keep_rcx),
 		cmocka_unit_test(
 			test_recovery_is_exact_at_every_host_instruction_near),
 		cmocka_unit_test(
