@@ -207,6 +207,8 @@ static void emit_launch_spill(struct bt *bt)
 	    decode_used_regs(bt) & 1u << RCX)
 		return;
 	at = t->entry - (t->n - n);
+	/* Whoever reads the code from its start finds NOPs behind the jump. */
+	memset(t->code + at, 0x90, t->n - n);
 	t->code[at] = 0xeb;
 	t->code[at + 1] = (u8)(t->n - (at + 2));
 }
