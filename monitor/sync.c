@@ -251,7 +251,11 @@ bool sync_recover(struct vcpu *v)
 	v->regs.rip = st.indirect ? READ_ONCE(v->page->ibl_target) : st.gpc;
 	if (v->regs.rip == v->world->rf_gpc)
 		v->regs.rflags |= v->world->rf;
-	/* The entry may not have come to anything yet: a kick, or work of the host. */
+	/*
+	 * The entry may not have come to anything yet: a kick, or work of the host.
+	 * A guest that has come back to that place has its interrupt an instruction
+	 * late.
+	 */
 	v->irq_shadow = st.irq_shadow || v->tpc == v->world->shadow_tpc;
 	v->world->hits = 0;
 	v->tpc = 0;

@@ -49,6 +49,9 @@ report()
 		"$([ "$bad" -gt 0 ] && echo FAIL || echo ok)" \
 		"$name" "$ok" "$bad" "$skip" "$seconds" "$note"
 	if [ "$bad" -gt 0 ] || [ "${TEST_VERBOSE:-0}" = 1 ]; then
+		# What failed may have been long before the end.
+		grep -E -A 3 '^not ok ' "$log" | grep -Ev "$skip_line" | head -n 60 |
+			sed 's/^/    failed: /'
 		tail -n 200 "$log" | sed 's/^/    /'
 	else
 		grep -E "$skip_line" "$log" | sed 's/^/    /'

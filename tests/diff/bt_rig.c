@@ -672,6 +672,7 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 	static u8 before[RIG_CODE_SIZE];
 	const u8 *op = (const u8 *)st->rip;
 	bool pushf, stores;
+	u64 at;
 	u32 i;
 
 	while (is_prefix(*op))
@@ -680,15 +681,18 @@ static void step_natively(struct rig *rig, struct rig_state *st,
 	memcpy(before, (void *)rig->code, sizeof(before));
 	rig_unprotect(rig);
 	pushf = *op == 0x9c;
-	/* MOVS or STOS */
-	stores = (*op & 0xfe) == 0xa4 || (*op & 0xfe) == 0xaa;
+	/* MOVS or STOS in what has been copied */
+	stores = ((*op & 0xfe) == 0xa4 || (*op & 0xfe) == 0xaa) &&
+		 (u64)op - rig->code < RIG_CODE_SIZE &&
+		 st->rip - rig->code < RIG_CODE_SIZE;
+	at = st->rip;
 	rig_raw(st, true, r);
 	if (pushf && r->stop == RIG_STEPPED)
 		((u8 *)r->st.gpr[4])[1] &= ~1u; /* TF */
 	if (memcmp(before, (void *)rig->code, sizeof(before)))
 		drop_changed(rig, rig->code, before);
-	if (stores && memcmp(before + (st->rip - rig->code), (u8 *)st->rip,
-			     (u64)(op + 1 - (u8 *)st->rip)))
+	if (stores && memcmp(before + (at - rig->code), (u8 *)at,
+			     (u64)op + 1 - at))
 		rig->rep_over_itself = true;
 	for (i = 0; i < RIG_CODE_SIZE; i += POPF_PAGE_SIZE) {
 		gfn_t gfn = (rig->code + i) >> POPF_PAGE_SHIFT;
