@@ -347,7 +347,7 @@ static void check_roots(struct audit *a)
 			     root->role.view != (u32)view))
 			offence(a, 11, "current root", root->id, view);
 		if (root && root->gfn != SP_GFN_NONE &&
-		    gfn_to_gpa(root->gfn) != s->cur_key[view].cr3)
+		    gfn_to_gpa(root->gfn) != (s->cur_mode[view].cr3 & GPTE_FRAME))
 			offence(a, 11, "current root of another table", root->id,
 				view);
 	}

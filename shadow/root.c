@@ -103,7 +103,7 @@ struct shadow_root_key shadow_root_key(const struct shadow_mode *m)
 static void set_current(struct shadow *s, enum shadow_view view,
 			struct shadow_page *root, const struct shadow_mode *m)
 {
-	s->cur_key[view] = shadow_root_key(m);
+	s->cur_mode[view] = *m;
 	if (s->cur[view] != root) {
 		if (s->cur[view]) {
 			set_pinned(s, s->cur[view], false);
@@ -131,25 +131,23 @@ static void check_region(struct shadow *s, gfn_t gfn)
 }
 
 /*
- * The usual case, every entry to the guest world: nothing has changed. A root
- * without a guest part is looked up anew, since memory may have come.
+ * The usual case, every entry to the guest world: nothing has changed. Without the
+ * lock: the root of now is pinned, and stays where it is until the vCPU's own
+ * thread, which asks, takes another. A root without a guest part is looked up anew,
+ * since memory may have come.
  */
 static bool same_root(struct shadow *s, const struct shadow_mode *m,
 		      enum shadow_view view, hpa_t *root)
 {
-	struct shadow_root_key key = shadow_root_key(m);
-	struct shadow_page *cur;
-	bool same;
+	const struct shadow_mode *now = &s->cur_mode[view];
+	const struct shadow_page *cur = s->cur[view];
 
-	env_mutex_lock(&s->lock);
-	cur = s->cur[view];
-	same = cur && cur->gfn != SP_GFN_NONE &&
-	       s->cur_key[view].cr3 == key.cr3 &&
-	       s->cur_key[view].role == key.role;
-	if (same)
-		*root = env_page_hpa(cur->spt);
-	env_mutex_unlock(&s->lock);
-	return same;
+	if (!cur || READ_ONCE(cur->gfn) == SP_GFN_NONE || now->cr3 != m->cr3 ||
+	    now->cr0 != m->cr0 || now->cr4 != m->cr4 || now->efer != m->efer ||
+	    now->maxphyaddr != m->maxphyaddr)
+		return false;
+	*root = env_page_hpa(cur->spt);
+	return true;
 }
 
 /* What prefill() needs to know of a root after the lock was dropped. */
@@ -241,11 +239,11 @@ int shadow_root(struct shadow *s, const struct shadow_mode *m,
 	u64 gen;
 	int err;
 
+	if (likely(same_root(s, m, view, root)))
+		return 0;
 	err = shadow_mode_check(m);
 	if (err)
 		return err;
-	if (same_root(s, m, view, root))
-		return 0;
 	gfn &= (1ull << (m->maxphyaddr - 12)) - 1;
 	if (gfn >= SHADOW_GFN_LIMIT || !gmem_is_ram(s->vm, gfn))
 		gfn = SP_GFN_NONE;

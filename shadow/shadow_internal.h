@@ -125,7 +125,7 @@ struct shadow_cache {
 	u32 nr_pages, nr_chunks, nr_blocks;
 };
 
-/* What of a mode decides on its roots. */
+/* What of a mode decides what its roots map. */
 struct shadow_root_key {
 	u64 cr3; /* the frame */
 	u64 role; /* all else that goes into root_role() */
@@ -178,9 +178,12 @@ struct shadow {
 	struct shadow_block *last_block;
 	struct shadow_cache cache;
 
-	/* The roots of now; key: of which mode, for the usual question. */
+	/*
+	 * The roots of now, and of which mode. Both are written with the lock,
+	 * and only by the vCPU's thread: that may read them without.
+	 */
 	struct shadow_page *cur[SHADOW_VIEWS];
-	struct shadow_root_key cur_key[SHADOW_VIEWS];
+	struct shadow_mode cur_mode[SHADOW_VIEWS];
 	struct shadow_way way[SHADOW_VIEWS];
 	u64 unlinks; /* child pages taken from a slot so far */
 	struct shadow_page *win_l3, *win_l2; /* path where the guest has none */
