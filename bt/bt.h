@@ -457,7 +457,14 @@ struct unit *evict_pick(struct bt *bt);
 void evict_prepare(struct bt *bt);
 enum bt_gen evict_gen(struct bt *bt, gva_t gpc);
 void evict_note(struct bt *bt, gva_t gpc);
-void evict_touch(struct bt *bt, struct tu *tu);
+void evict_watched_touch(struct bt *bt, struct tu *tu);
+/* The guest wants tu: if its unit is watched, take note and link it again. */
+static inline void evict_touch(struct bt *bt, struct tu *tu)
+{
+	if (unlikely(bt->nwatched))
+		evict_watched_touch(bt, tu);
+}
+
 void unit_unwatch(struct bt *bt, struct unit *u);
 
 /* tu.c */

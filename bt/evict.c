@@ -139,12 +139,11 @@ void unit_unwatch(struct bt *bt, struct unit *u)
 	bt->nwatched--;
 }
 
-/* The guest wants tu: if its unit is watched, take note and link it again. */
-void evict_touch(struct bt *bt, struct tu *tu)
+void evict_watched_touch(struct bt *bt, struct tu *tu)
 {
 	struct unit *u;
 
-	if (likely(!bt->nwatched) || tu->again)
+	if (tu->again)
 		return;
 	u = unit_of(bt, tu->off);
 	if (!u->watched)
