@@ -68,7 +68,8 @@ struct lapic {
 	struct popf_timer *timer;
 	u64 tsc_deadline; /* guest TSC, 0 when disarmed */
 	u64 last_deadline; /* the one before it that has come */
-	u64 expected; /* guest TSC of a timer for a deadline not yet written, or 0 */
+	u64 expected; /* earliest deadline, not yet written, that may be noted, or 0 */
+	u64 armed; /* while there is one: guest TSC that the timer is set for */
 	u64 target_ns; /* host_now_ns() of the next expiry, 0 when stopped */
 	u64 period_ns; /* of a count from TMICT to zero */
 };
@@ -98,9 +99,27 @@ void apic_timer_mode(struct lapic *a, u32 old);
 /* TDCR is about to become val. */
 void apic_timer_divide(struct lapic *a, u32 val);
 u32 apic_timer_current(struct lapic *a);
-/* Which deadlines translated code may write; take back what it has written. */
-void apic_timer_lend(struct lapic *a, struct vcpu_page *p);
-void apic_timer_take_back(struct lapic *a, struct vcpu_page *p);
+/* Which deadlines translated code may write. */
+static inline void apic_timer_lend(struct lapic *a, struct vcpu_page *p)
+{
+	u64 expected = READ_ONCE(a->expected);
+
+	p->deadline = 0;
+	p->deadline_neg = expected ? -expected : VCPU_NO_DEADLINE;
+}
+
+/* It has written a deadline, lent or not. */
+void apic_timer_noted(struct lapic *a, u64 tsc);
+
+/* Take back what it has written. */
+static inline void apic_timer_take_back(struct lapic *a, struct vcpu_page *p)
+{
+	u64 written = READ_ONCE(p->deadline);
+
+	if (written)
+		apic_timer_noted(a, written);
+}
+
 /* After KVM_SET_LAPIC: go on from the count in TMCCT. */
 void apic_timer_restore(struct lapic *a, u32 current_count);
 

@@ -7,17 +7,18 @@
  *
  * Invariants:
  *  1. The host timer is cancelled before its parameters change, so the expiry
- *     function never sees half of a change.
+ *     function never sees half of a change. A deadline is one word, and need not.
  *  2. target_ns != 0 only in one-shot and periodic mode, tsc_deadline != 0 only
  *     in TSC-deadline mode.
  *  3. expected != 0 only while tsc_deadline is 0 and the host timer is set for it.
  *
  * A guest writes a deadline after each expiry, mostly one period on. Translated code
  * may do that without an exit if the host timer cannot come too late: so when a
- * deadline comes, the timer is set for where the next is expected, and a deadline
- * from then on is only noted. It is looked at after the next exit, whatever for; at
- * the latest the expected time makes one, or, when it finds nothing written, a look
- * 1 ms later.
+ * deadline comes, the timer is set for right behind where the next is expected
+ * (armed), and a deadline from 50 us before on (expected) is only noted. It is looked
+ * at after the next exit, whatever for; at the latest the timer makes one, or, when
+ * it finds nothing written, a look 1 ms later. A deadline that is what was expected
+ * leaves the timer as it is, and is served when that comes.
  */
 #include "lapic.h"
 
@@ -35,10 +36,30 @@ static u32 divisor(u32 tdcr)
 	return code == 7 ? 1 : 2u << code;
 }
 
-/* How far a deadline may be off the rhythm of those before, in guest TSC. */
-static u64 expected_slack(const struct lapic *a)
+/* How much earlier than in the rhythm of those before, in guest TSC. */
+static u64 expected_slack(u64 khz)
 {
-	return vm_tsc_khz(a->v->vm) / 20; /* 50 us */
+	return khz / 20; /* 50 us */
+}
+
+/* And how much later the timer is set: guests' arithmetic is not exact. */
+static u64 armed_slack(u64 khz)
+{
+	return khz / 250; /* 4 us */
+}
+
+/*
+ * The expiry function has set the timer. If the vCPU's thread has set a deadline
+ * meanwhile, on another CPU, that counts; if it is about to, it sets the timer later.
+ */
+static void new_deadline_counts(struct lapic *a)
+{
+	u64 tsc = READ_ONCE(a->tsc_deadline);
+
+	if (!tsc)
+		return;
+	WRITE_ONCE(a->expected, 0);
+	popf_timer_arm_tsc(a->timer, tsc - a->v->tsc_offset);
 }
 
 /* The deadline has come: when will the next one be? Between 0.2 and 50 ms. */
@@ -49,14 +70,11 @@ static void expect_next(struct lapic *a, u64 came)
 	a->last_deadline = came;
 	if (period < khz / 5 || period > khz * 50)
 		return;
-	WRITE_ONCE(a->expected, came + period - expected_slack(a));
-	popf_timer_arm_tsc(a->timer, a->expected - a->v->tsc_offset);
-	/* The vCPU's thread has set another one meanwhile: that counts. */
-	came = READ_ONCE(a->tsc_deadline);
-	if (came) {
-		WRITE_ONCE(a->expected, 0);
-		popf_timer_arm_tsc(a->timer, came - a->v->tsc_offset);
-	}
+	a->armed = came + period + armed_slack(khz);
+	popf_timer_arm_tsc(a->timer, a->armed - a->v->tsc_offset);
+	__atomic_store_n(&a->expected, came + period - expected_slack(khz),
+			 __ATOMIC_SEQ_CST);
+	new_deadline_counts(a);
 }
 
 /* True: an interrupt is due. */
@@ -69,15 +87,16 @@ static bool deadline_fired(struct lapic *a)
 		 * It may have been written where nobody has looked yet. Or it is
 		 * about to be, by code that is past its check: look once more.
 		 */
-		if (READ_ONCE(a->expected)) {
-			WRITE_ONCE(a->expected, 0);
+		if (__atomic_exchange_n(&a->expected, 0, __ATOMIC_SEQ_CST)) {
 			popf_timer_arm_ns(a->timer, LATE_LOOK_NS);
 			vcpu_kick(a->v);
 		}
+		new_deadline_counts(a);
 		return false;
 	}
 	/* Set for an older one that is void. The host's clock may run fast. */
-	if ((s64)(came - vcpu_guest_tsc(a->v)) > (s64)expected_slack(a)) {
+	if ((s64)(came - vcpu_guest_tsc(a->v)) >
+	    (s64)expected_slack(vm_tsc_khz(a->v->vm))) {
 		popf_timer_arm_tsc(a->timer, came - a->v->tsc_offset);
 		return false;
 	}
@@ -206,25 +225,25 @@ void lapic_set_tsc_deadline(struct lapic *a, u64 tsc)
 {
 	if (timer_mode(a) != LVT_BITS_TSC_DEADLINE)
 		return;
-	popf_timer_cancel(a->timer);
-	a->expected = 0;
-	a->tsc_deadline = tsc;
+	/* In this order: see new_deadline_counts(). */
+	__atomic_store_n(&a->tsc_deadline, tsc, __ATOMIC_SEQ_CST);
+	WRITE_ONCE(a->expected, 0);
 	if (tsc)
 		popf_timer_arm_tsc(a->timer, tsc - a->v->tsc_offset);
+	else
+		popf_timer_cancel(a->timer);
 }
 
-void apic_timer_lend(struct lapic *a, struct vcpu_page *p)
+void apic_timer_noted(struct lapic *a, u64 tsc)
 {
-	u64 expected = READ_ONCE(a->expected);
+	u64 armed = a->armed;
 
-	p->deadline = 0;
-	p->deadline_neg = expected ? -expected : VCPU_NO_DEADLINE;
-}
-
-void apic_timer_take_back(struct lapic *a, struct vcpu_page *p)
-{
-	u64 written = READ_ONCE(p->deadline);
-
-	if (written)
-		lapic_set_tsc_deadline(a, written);
+	if (timer_mode(a) == LVT_BITS_TSC_DEADLINE && tsc <= armed &&
+	    armed - tsc <= expected_slack(vm_tsc_khz(a->v->vm))) {
+		__atomic_store_n(&a->tsc_deadline, tsc, __ATOMIC_SEQ_CST);
+		/* Still to come: it will find the deadline. */
+		if (__atomic_exchange_n(&a->expected, 0, __ATOMIC_SEQ_CST))
+			return;
+	}
+	lapic_set_tsc_deadline(a, tsc);
 }

@@ -158,6 +158,7 @@ void popf_timer_destroy(struct popf_timer *t)
 
 void popf_timer_arm_tsc(struct popf_timer *t, u64 host_tsc)
 {
+	rig->timer_arms++;
 	t->armed = true;
 	t->by_tsc = true;
 	t->when = host_tsc;
@@ -165,6 +166,7 @@ void popf_timer_arm_tsc(struct popf_timer *t, u64 host_tsc)
 
 void popf_timer_arm_ns(struct popf_timer *t, u64 delta_ns)
 {
+	rig->timer_arms++;
 	t->armed = true;
 	t->by_tsc = false;
 	t->when = rig->now_ns + delta_ns;

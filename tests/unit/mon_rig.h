@@ -68,7 +68,7 @@ struct rig {
 	u8 *ram;
 	struct vcpu_page page;
 	u64 host_tsc, now_ns;
-	u32 kicks, mmu_changes, code_flushes, cr3_changes, table_changes, invlpgs;
+	u32 kicks, timer_arms, mmu_changes, code_flushes, cr3_changes, table_changes, invlpgs;
 	struct popf_timer timers[4];
 	u32 n_timers;
 	u32 (*cpuid_hook)(u32 leaf, u32 sub, u32 out[4]);

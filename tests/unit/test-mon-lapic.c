@@ -373,7 +373,37 @@ static void a_deadline_in_rhythm_may_be_written_in_place(void **state)
 	assert_int_equal(PAGE->deadline_neg, VCPU_NO_DEADLINE);
 	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v) - ticks(100));
 	assert_int_equal(lapic_pending(A), -1);
-	rig_advance_tsc(ticks(100));
+	rig_advance_tsc(ticks(104));
+	assert_int_equal(lapic_pending(A), 0x42);
+}
+
+/* Where it was expected the timer is already; elsewhere it has to be set. */
+static void a_deadline_as_expected_leaves_the_timer_alone(void **state)
+{
+	u64 next = start_rhythm();
+	u32 armed = rig->timer_arms;
+
+	lapic_lend(A, PAGE);
+	PAGE->deadline = next + ticks(1);
+	lapic_take_back(A, PAGE);
+	assert_int_equal(rig->timer_arms, armed);
+	assert_int_equal(lapic_get_tsc_deadline(A), next + ticks(1));
+	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v));
+	assert_int_equal(lapic_pending(A), -1);
+	rig_advance_tsc(ticks(4));
+	assert_int_equal(lapic_pending(A), 0x42);
+}
+
+static void a_deadline_later_than_expected_comes_at_its_time(void **state)
+{
+	u64 next = start_rhythm();
+
+	lapic_lend(A, PAGE);
+	PAGE->deadline = next + ticks(500);
+	lapic_take_back(A, PAGE);
+	rig_advance_tsc(next + ticks(499) - vcpu_guest_tsc(&rig->v));
+	assert_int_equal(lapic_pending(A), -1);
+	rig_advance_tsc(ticks(1));
 	assert_int_equal(lapic_pending(A), 0x42);
 }
 
@@ -385,11 +415,11 @@ static void the_expected_time_makes_an_exit_and_no_interrupt(void **state)
 	lapic_lend(A, PAGE);
 	PAGE->deadline = next + ticks(500);
 	kicks = rig->kicks;
-	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v));
+	rig_advance_tsc(next + ticks(4) - vcpu_guest_tsc(&rig->v));
 	assert_int_equal(rig->kicks, kicks + 1);
 	assert_int_equal(lapic_pending(A), -1);
 	lapic_take_back(A, PAGE);
-	rig_advance_tsc(ticks(499));
+	rig_advance_tsc(ticks(495));
 	assert_int_equal(lapic_pending(A), -1);
 	rig_advance_tsc(ticks(1));
 	assert_int_equal(lapic_pending(A), 0x42);
@@ -401,8 +431,8 @@ static void a_deadline_written_after_the_loan_is_not_lost(void **state)
 
 	lapic_lend(A, PAGE);
 	assert_true((s64)(next + PAGE->deadline_neg) >= 0);
-	/* Past its check, the guest's code is interrupted by the expected time. */
-	rig_advance_tsc(next - vcpu_guest_tsc(&rig->v));
+	/* Past its check, the guest's code is interrupted by the timer. */
+	rig_advance_tsc(next + ticks(4) - vcpu_guest_tsc(&rig->v));
 	lapic_take_back(A, PAGE);
 	lapic_lend(A, PAGE);
 	assert_int_equal(PAGE->deadline_neg, VCPU_NO_DEADLINE);
@@ -590,6 +620,8 @@ int main(void)
 		T(eoi_is_lent_when_nobody_waits_for_it),
 		T(an_eoi_written_after_the_loan_is_not_lost),
 		T(a_deadline_in_rhythm_may_be_written_in_place),
+		T(a_deadline_as_expected_leaves_the_timer_alone),
+		T(a_deadline_later_than_expected_comes_at_its_time),
 		T(the_expected_time_makes_an_exit_and_no_interrupt),
 		T(a_deadline_written_after_the_loan_is_not_lost),
 		T(a_deadline_counts_only_in_deadline_mode),
