@@ -3,9 +3,9 @@
  * Getting a vCPU's attention: sleeping in HLT and being woken, and being kicked
  * out of the guest world.
  *
- * kicked is set before anybody looks at mode, and mode is set to GUEST before
- * kicked is looked at: either the kicker sees a guest to interrupt or the vCPU
- * sees the kick and stays out.
+ * kicked is set before anybody looks at in_guest, and in_guest is set before kicked
+ * is looked at (vcpu_guest_begin() in monitor/): either the kicker sees a guest to
+ * interrupt or the vCPU sees the kick and stays out.
  */
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
@@ -15,38 +15,18 @@
 void popf_block_init(struct popf_kvcpu *k)
 {
 	init_waitqueue_head(&k->wq);
-	k->mode = POPF_MODE_HOST;
-}
-
-bool vcpu_guest_begin(struct vcpu *v)
-{
-	struct popf_kvcpu *k = to_kvcpu(v);
-
-	WRITE_ONCE(k->cpu, smp_processor_id());
-	smp_store_mb(k->mode, POPF_MODE_GUEST);
-	if (likely(!READ_ONCE(k->kicked)))
-		return true;
-	WRITE_ONCE(k->mode, POPF_MODE_HOST);
-	/* The caller looks at its events again before the next try. */
-	smp_store_mb(k->kicked, 0);
-	return false;
-}
-
-void vcpu_guest_end(struct vcpu *v)
-{
-	smp_store_release(&to_kvcpu(v)->mode, POPF_MODE_HOST);
 }
 
 void vcpu_kick(struct vcpu *v)
 {
 	struct popf_kvcpu *k = to_kvcpu(v);
 
-	smp_store_mb(k->kicked, 1);
+	smp_store_mb(v->kick.kicked, 1);
 	if (waitqueue_active(&k->wq))
 		wake_up(&k->wq);
-	if (READ_ONCE(k->mode) == POPF_MODE_GUEST) {
+	if (READ_ONCE(v->kick.in_guest)) {
 		int me = get_cpu();
-		int cpu = READ_ONCE(k->cpu);
+		int cpu = READ_ONCE(v->kick.cpu);
 
 		if (cpu != me && cpu_online(cpu))
 			compat_send_reschedule(cpu);
@@ -64,13 +44,11 @@ void vm_kick_vcpus(struct popf_vm *vm)
 	u32 i;
 
 	for (i = 0; (v = vm_vcpu(vm, i)); i++) {
-		struct popf_kvcpu *k = to_kvcpu(v);
-
-		/* Order the caller's changes before the look at mode. */
+		/* Order the caller's changes before the look at in_guest. */
 		smp_mb();
-		if (READ_ONCE(k->mode) == POPF_MODE_GUEST)
-			smp_call_function_single(READ_ONCE(k->cpu), kick_nothing,
-						 NULL, true);
+		if (READ_ONCE(v->kick.in_guest))
+			smp_call_function_single(READ_ONCE(v->kick.cpu),
+						 kick_nothing, NULL, true);
 	}
 	vm->stats.remote_tlb_flush++;
 }
@@ -78,8 +56,8 @@ void vm_kick_vcpus(struct popf_vm *vm)
 /* A reason to stop waiting; consumes a kick. */
 static bool block_over(struct popf_kvcpu *k, bool (*ready)(struct vcpu *v))
 {
-	if (READ_ONCE(k->kicked))
-		smp_store_mb(k->kicked, 0);
+	if (READ_ONCE(k->v.kick.kicked))
+		smp_store_mb(k->v.kick.kicked, 0);
 	return ready(&k->v) || READ_ONCE(k->v.request_exit) ||
 	       READ_ONCE(k->kvm->vm.stopped);
 }

@@ -4,8 +4,8 @@
  * has for KVM.
  *
  * From vcpu_fpu_enter() to vcpu_fpu_leave() the guest's state is the thread's:
- * the scheduler saves and restores it, and vcpu_fpu_prepare() makes sure that it
- * is in the registers right before the guest world is entered.
+ * the scheduler saves and restores it, and the run loop makes sure that it is in
+ * the registers right before the guest world is entered.
  */
 #include <linux/sched.h>
 #include <linux/thread_info.h>
@@ -43,12 +43,6 @@ void vcpu_fpu_enter(struct vcpu *v)
 void vcpu_fpu_leave(struct vcpu *v)
 {
 	fpu_swap_kvm_fpstate(&to_kvcpu(v)->fpu, false);
-}
-
-void vcpu_fpu_prepare(struct vcpu *v)
-{
-	if (test_thread_flag(TIF_NEED_FPU_LOAD))
-		switch_fpu_return();
 }
 
 /*

@@ -98,8 +98,6 @@ struct popf_kvm {
 	u64 eoi_bitmap[4];
 };
 
-enum popf_vcpu_mode { POPF_MODE_HOST, POPF_MODE_GUEST };
-
 struct popf_kvcpu {
 	struct vcpu v; /* first: see to_kvcpu() */
 	struct popf_kvm *kvm;
@@ -109,11 +107,7 @@ struct popf_kvcpu {
 	/* fpu.c */
 	struct fpu_guest fpu;
 
-	/* block.c: how to reach the vCPU from elsewhere. */
-	wait_queue_head_t wq;
-	int mode; /* enum popf_vcpu_mode */
-	int cpu; /* valid in POPF_MODE_GUEST */
-	int kicked;
+	wait_queue_head_t wq; /* block.c: where it sleeps in HLT */
 
 	bool sigmask_active;
 	sigset_t sigmask;

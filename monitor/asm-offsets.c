@@ -29,8 +29,11 @@ int main(void)
 	WD(host_ldt);
 	WD(host_gdt);
 	WD(host_idt);
-	WD(cr0);
 	WD(cr3);
+	WD(cr0_keep);
+	WD(cr0_flip);
+	WD(cr4_keep);
+	WD(cr4_flip);
 	WD(cr4);
 	WD(fs_base);
 	WD(gs_base);

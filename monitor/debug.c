@@ -46,12 +46,10 @@ static bool covers(const struct vcpu *v, u32 i, u64 at, u32 len)
 	return at - start < length_of(v, i) || start - at < len;
 }
 
-u32 debug_insn_hits(const struct vcpu *v, gva_t gva)
+u32 debug_insn_find(const struct vcpu *v, gva_t gva)
 {
 	u32 i, hits = 0;
 
-	if (likely(!debug_armed(v)))
-		return 0;
 	for (i = 0; i < BREAKPOINTS; i++) {
 		if (enabled(v, i) && type_of(v, i) == TYPE_INSN && v->dr[i] == gva)
 			hits |= 1u << i;

@@ -103,16 +103,6 @@ enum emul event_step(struct vcpu *v, u64 rflags_before)
 	return EMUL_DONE;
 }
 
-bool vcpu_irq_allowed(const struct vcpu *v)
-{
-	return (v->regs.rflags & RF_IF) && !v->irq_shadow;
-}
-
-bool vcpu_nmi_allowed(const struct vcpu *v)
-{
-	return !v->nmi_masked && !v->irq_shadow;
-}
-
 /* One delivery in the making. */
 struct delivery {
 	u8 vector;

@@ -148,24 +148,11 @@ int fast_prepare(struct vcpu *v, const struct shadow_mode *m)
 	return 0;
 }
 
-void fast_again(struct vcpu *v)
-{
-	struct world *w = v->world;
-	struct world_data *d = w->data;
-
-	if (!d->crossed)
-		return;
-	w->user = d->user;
-	d->cr3 = d->user ? d->user_cr3 : d->kernel_cr3;
-}
-
 void fast_finish(struct vcpu *v)
 {
 	struct world *w = v->world;
 	struct world_data *d = w->data;
 
-	if (!d->crossed)
-		return;
 	v->stats.syscalls += d->syscalls;
 	v->stats.sysrets += d->returns;
 	d->syscalls = 0;

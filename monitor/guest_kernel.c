@@ -263,7 +263,7 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 					 (unsigned long long)d->cr2);
 		return run_page_fault(v, SHADOW_KERNEL, error & PF_ERR_WRITE);
 	case VEC_AC:
-		/* AC is set: the next entry has AM clear, see world_cr0(). */
+		/* AC is set: the next entry has AM clear, see world_set_cr0(). */
 		return EMUL_DONE;
 	case VEC_DE:
 	case VEC_BR:

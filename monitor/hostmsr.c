@@ -102,10 +102,8 @@ static void hostmsr_register(struct hostmsr_cpu *c)
 	c->registered = true;
 }
 
-void hostmsr_pge_off(void)
+static void pge_off(struct hostmsr_cpu *c)
 {
-	struct hostmsr_cpu *c = this_cpu_ptr(hostmsr);
-
 	if (c->pge_off || !(cr4_read_shadow() & X86_CR4_PGE))
 		return;
 	hostmsr_register(c);
@@ -113,17 +111,22 @@ void hostmsr_pge_off(void)
 	cr4_update_irqsoff(0, X86_CR4_PGE);
 }
 
-void hostmsr_set(enum host_msr n, u64 val)
+void hostmsr_load(const u64 val[HMSR_COUNT])
 {
 	struct hostmsr_cpu *c = this_cpu_ptr(hostmsr);
+	u32 i;
 
 	if (!c->valid)
 		hostmsr_first_use(c);
-	if (c->cur[n] == val || hostmsr_absent(n))
-		return;
-	wrmsrl(hostmsr_index[n], val);
-	c->cur[n] = val;
-	hostmsr_register(c);
+	for (i = 0; i < HMSR_COUNT; i++) {
+		if (likely(c->cur[i] == val[i]) || hostmsr_absent(i))
+			continue;
+		wrmsrl(hostmsr_index[i], val[i]);
+		c->cur[i] = val[i];
+		hostmsr_register(c);
+	}
+	if (!c->pge_off)
+		pge_off(c);
 }
 
 int hostmsr_init(void)

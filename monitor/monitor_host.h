@@ -7,7 +7,9 @@
 #define POPF_MONITOR_HOST_H
 
 #include <linux/mutex.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <asm/processor.h>
 
 #include <popf/vcpu.h>
 #include <popf/vm.h>
@@ -97,12 +99,11 @@ enum host_msr {
 int hostmsr_init(void);
 void hostmsr_exit(void);
 /*
- * Set this CPU's MSR for the guest world; the host's value comes back before the
- * CPU returns to user mode. Preemption off.
+ * Give this CPU's MSRs their values for the guest world, and turn CR4.PGE off, which
+ * drops all global entries; the host's come back before the CPU returns to user
+ * mode, and not before. Interrupts off.
  */
-void hostmsr_set(enum host_msr n, u64 val);
-/* Turn CR4.PGE off until then, which drops all global entries. Interrupts off. */
-void hostmsr_pge_off(void);
+void hostmsr_load(const u64 val[HMSR_COUNT]);
 
 /* One exit, for the report when a VM stops. */
 struct exit_record {
@@ -141,6 +142,7 @@ struct world {
 	bool gdt_valid;
 	bool gdt_fresh; /* copied, and only user code has run since */
 	bool gdt_many; /* more than the vCPU page's desc_at[] can list, or none */
+	u64 msr[HMSR_COUNT]; /* of the guest world */
 	bool user; /* last entry was direct execution */
 	bool bouncing; /* tpc is in bounce code for v->bounce */
 	bool nudge; /* single-step out of a place without exact state */
@@ -181,12 +183,51 @@ int world_rebase(struct vcpu *v);
 int world_set_fixed(struct vcpu *v);
 /* Rebuild the guest's half of the GDT from guest memory: true if it differs. */
 bool world_refresh_gdt(struct vcpu *v);
-/* Bits of CR4 that direct execution has set and translated code has not. */
-u64 world_user_cr4(const struct vcpu *v);
+/*
+ * Bits of CR4 that differ between direct execution and translated code. Translated
+ * code adds the TSC offset itself, direct execution cannot. And it uses RDGSBASE and
+ * kin itself, whether the guest may or not.
+ */
+static inline u64 world_user_cr4(const struct vcpu *v)
+{
+	u64 flip = v->cr4 & X86_CR4_TSD || v->tsc_offset ? X86_CR4_TSD : 0;
+
+	if (boot_cpu_has(X86_FEATURE_FSGSBASE) && !(v->cr4 & X86_CR4_FSGSBASE))
+		flip |= X86_CR4_FSGSBASE;
+	return flip;
+}
+
 /* What the world's copy of the guest's tables has for a selector; 0: nothing. */
 u64 world_descriptor(const struct world *w, u16 sel);
 /* The selector hardware may load for a data segment, 0 when it may not. */
-u16 world_selector(const struct vcpu *v, u16 sel);
+u16 world_named_selector(const struct vcpu *v, u16 sel);
+static inline u16 world_selector(const struct vcpu *v, u16 sel)
+{
+	/* Null selectors load as they are. */
+	return sel < 4 ? sel : world_named_selector(v, sel);
+}
+
+/*
+ * Around a trip to the guest world, interrupts off. Begin is false when a kick
+ * has come since the last trip: do not enter, look at requests again. The other
+ * side, and the order that both rely on: kmod/block.c.
+ */
+static inline bool vcpu_guest_begin(struct vcpu *v)
+{
+	WRITE_ONCE(v->kick.cpu, smp_processor_id());
+	smp_store_mb(v->kick.in_guest, 1);
+	if (likely(!READ_ONCE(v->kick.kicked)))
+		return true;
+	WRITE_ONCE(v->kick.in_guest, 0);
+	smp_store_mb(v->kick.kicked, 0);
+	return false;
+}
+
+static inline void vcpu_guest_end(struct vcpu *v)
+{
+	smp_store_release(&v->kick.in_guest, 0);
+}
+
 /*
  * Switch to the guest and back. Interrupts off. again: since the last switch there
  * was nothing but a host interrupt; the guest may be in its other mode by now.

@@ -19,6 +19,7 @@
 #include <linux/module.h>
 #include <asm/debugreg.h>
 #include <asm/desc.h>
+#include <asm/fpu/api.h>
 #include <asm/idtentry.h>
 #include <asm/mce.h>
 #include <asm/trapnr.h>
@@ -308,12 +309,17 @@ static enum emul prepare(struct vcpu *v)
 	return EMUL_DONE;
 }
 
+static bool is_host_irq(u32 vector)
+{
+	return vector >= FIRST_EXTERNAL_VECTOR && vector < NR_VECTORS;
+}
+
 static void replay_host_event(struct vcpu *v, u32 vector)
 {
 	struct world_data *d = v->world->data;
 	const gate_desc *idt = (const gate_desc *)d->host_idt.base;
 
-	if (vector >= FIRST_EXTERNAL_VECTOR && vector < NR_VECTORS) {
+	if (is_host_irq(vector)) {
 		v->stats.irq_exits++;
 		popf_call_gate((void *)gate_offset(&idt[vector]));
 	}
@@ -387,7 +393,9 @@ static bool make_trip(struct vcpu *v, bool again)
 		vcpu_guest_end(v);
 		return false;
 	}
-	vcpu_fpu_prepare(v);
+	/* The scheduler has put the guest's FPU state away. */
+	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
+		switch_fpu_return();
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
 	load_breakpoints(v);
@@ -403,7 +411,8 @@ static bool make_trip(struct vcpu *v, bool again)
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
 	v->stats.exits++;
-	replay_host_event(v, vector);
+	if (is_host_irq(vector) || w->data->noted)
+		replay_host_event(v, vector);
 	vcpu_guest_end(v);
 	return true;
 }
@@ -413,8 +422,7 @@ static bool may_go_back(const struct vcpu *v)
 {
 	const struct world_data *d = v->world->data;
 
-	return d->regs.vector >= FIRST_EXTERNAL_VECTOR &&
-	       d->regs.vector < NR_VECTORS && !d->noted &&
+	return is_host_irq(d->regs.vector) && !d->noted &&
 	       !v->world->bouncing && !v->world->nudge;
 }
 
@@ -434,9 +442,10 @@ static int enter_guest(struct vcpu *v)
 		vector = v->world->data->regs.vector;
 		if (!may_go_back(v))
 			break;
-		fast_again(v);
+		if (v->world->data->crossed)
+			fast_again(v);
 	}
-	if (vector >= 0)
+	if (vector >= 0 && v->world->data->crossed)
 		fast_finish(v);
 	local_irq_enable();
 	preempt_enable();
@@ -542,9 +551,11 @@ static int between_entries(struct vcpu *v)
 	leave = signal_pending(current) || READ_ONCE(v->request_exit);
 	if (leave && !exact(v))
 		return 0;
-	ret = host_handle_work();
-	if (ret)
-		return ret;
+	if (__xfer_to_guest_mode_work_pending()) {
+		ret = host_handle_work();
+		if (ret)
+			return ret;
+	}
 	if (leave) {
 		v->request_exit = false;
 		return -EINTR;

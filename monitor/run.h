@@ -26,12 +26,20 @@ void sync_load_page(struct vcpu *v);
 /*
  * fast.c: crossings between the modes in the guest world. Prepare comes last before
  * an entry, with the root of the entry's own mode in place: 0 or -errno of
- * shadow_root(). Finish comes first after an exit.
+ * shadow_root(). Finish comes first after an exit that world_data.crossed says
+ * there have been crossings before.
  */
 int fast_prepare(struct vcpu *v, const struct shadow_mode *m);
 void fast_finish(struct vcpu *v);
 /* Instead of finish: enter again as the exit left everything. */
-void fast_again(struct vcpu *v);
+static inline void fast_again(struct vcpu *v)
+{
+	struct world_data *d = v->world->data;
+
+	v->world->user = d->user;
+	d->cr3 = d->user ? d->user_cr3 : d->kernel_cr3;
+}
+
 
 /* guest_kernel.c: translated code */
 enum emul run_kernel_exit(struct vcpu *v, u32 vector);

@@ -173,15 +173,22 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	LOAD_BASES WD_fs_base, WD_gs_base
 
 	/* PGE is off in both: C saw to it, and no global entry is left. */
-	movq	WD_cr4(%rbx), %rax
-	cmpq	WD_host_cr4(%rbx), %rax
+	movq	WD_host_cr4(%rbx), %rdx
+	movq	%rdx, %rax
+	andq	WD_cr4_keep(%rbx), %rax
+	xorq	WD_cr4_flip(%rbx), %rax
+	movq	%rax, WD_cr4(%rbx)
+	cmpq	%rdx, %rax
 	je	5f
 	movq	%rax, %cr4
 5:
 	movq	WD_cr3(%rbx), %rax
 	movq	%rax, %cr3
-	movq	WD_cr0(%rbx), %rax
-	cmpq	WD_host_cr0(%rbx), %rax
+	movq	WD_host_cr0(%rbx), %rdx
+	movq	%rdx, %rax
+	andq	WD_cr0_keep(%rbx), %rax
+	xorq	WD_cr0_flip(%rbx), %rax
+	cmpq	%rdx, %rax
 	je	2f
 	movq	%rax, %cr0
 2:

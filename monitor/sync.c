@@ -151,13 +151,12 @@ void sync_enter_user(struct vcpu *v)
 		r->rflags |= RF_TF;
 }
 
-/* User code may have loaded a data segment itself: take over what it has now. */
-static void sync_segment(struct vcpu *v, enum popf_seg n, u16 sel)
+static void take_segment(struct vcpu *v, enum popf_seg n, u16 sel)
 {
 	struct kvm_segment *s = &v->seg[n];
 	u64 desc;
 
-	if (s->selector == sel || world_selector(v, s->selector) == sel)
+	if (world_selector(v, s->selector) == sel)
 		return;
 	s->selector = sel;
 	s->unusable = sel < 4;
@@ -176,6 +175,13 @@ static void sync_segment(struct vcpu *v, enum popf_seg n, u16 sel)
 	if (s->g)
 		s->limit = s->limit << 12 | 0xfff;
 	s->base = (desc >> 16 & 0xffffff) | (desc >> 32 & 0xff000000);
+}
+
+/* User code may have loaded a data segment itself: take over what it has now. */
+static void sync_segment(struct vcpu *v, enum popf_seg n, u16 sel)
+{
+	if (unlikely(v->seg[n].selector != sel))
+		take_segment(v, n, sel);
 }
 
 void sync_leave_user(struct vcpu *v)

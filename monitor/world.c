@@ -109,6 +109,21 @@ static void world_fill_gdt(struct world *w)
 	w->gdt_popf[((WORLD_LDT - 0x1000) >> 3) + 1] = ldt >> 32;
 }
 
+static void world_set_msrs(struct world *w)
+{
+	const struct switch_layout *l = &popf_switch_layout;
+	u64 *msr = w->msr;
+
+	msr[HMSR_STAR] = (u64)WORLD_CS << 32;
+	msr[HMSR_LSTAR] = w->base + l->syscall;
+	msr[HMSR_CSTAR] = w->base + l->syscall32;
+	msr[HMSR_SFMASK] = 0x257fd5 & ~2u;
+	msr[HMSR_SYSENTER_CS] = WORLD_CS;
+	msr[HMSR_SYSENTER_EIP] = w->base + l->sysenter;
+	msr[HMSR_SYSENTER_ESP] =
+		w->base + REGION_DATA_OFF + offsetof(struct world_data, regs);
+}
+
 static void world_fill_data(struct world *w)
 {
 	struct world_data *d = w->data;
@@ -121,6 +136,7 @@ static void world_fill_data(struct world *w)
 	d->idt.limit = 256 * 16 - 1;
 	if (boot_cpu_has(X86_FEATURE_MD_CLEAR))
 		d->verw = WORLD_SS;
+	world_set_msrs(w);
 }
 
 static void world_map_region(struct vcpu *v)
@@ -446,14 +462,10 @@ u64 world_descriptor(const struct world *w, u16 sel)
 	return i < ARRAY_SIZE(w->gdt_raw) ? w->gdt[i] : 0;
 }
 
-u16 world_selector(const struct vcpu *v, u16 sel)
+u16 world_named_selector(const struct vcpu *v, u16 sel)
 {
-	u64 desc;
+	u64 desc = world_descriptor(v->world, sel);
 
-	/* Null selectors load as they are. */
-	if (sel < 4)
-		return sel;
-	desc = world_descriptor(v->world, sel);
 	/* Execute-only code cannot be loaded as data. */
 	if (!desc || (desc >> 40 & 0xa) == 0x8)
 		return 0;
@@ -480,61 +492,34 @@ static void world_hide_tc_selectors(struct world *w)
 	ss[5] = w->user ? 0 : ACCESS_DATA_DPL3;
 }
 
-/*
- * Translated code adds the TSC offset itself, direct execution cannot. And it uses
- * RDGSBASE and kin itself, whether the guest may or not.
- */
-u64 world_user_cr4(const struct vcpu *v)
+static void world_set_cr4(const struct vcpu *v)
 {
-	u64 flip = v->cr4 & X86_CR4_TSD || v->tsc_offset ? X86_CR4_TSD : 0;
+	struct world_data *d = v->world->data;
+	u64 flip = v->world->user ? world_user_cr4(v) : 0;
 
-	if (boot_cpu_has(X86_FEATURE_FSGSBASE) && !(v->cr4 & X86_CR4_FSGSBASE))
-		flip |= X86_CR4_FSGSBASE;
-	return flip;
-}
-
-static u64 world_cr4(const struct vcpu *v)
-{
-	u64 cr4 = cr4_read_shadow();
-
-	cr4 &= ~(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE | X86_CR4_TSD |
-		 X86_CR4_DE);
-	if (v->world->user)
-		cr4 ^= world_user_cr4(v);
+	d->fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE) &&
+		      !(flip & X86_CR4_FSGSBASE);
+	d->cr4_keep = ~(u64)(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE |
+			     X86_CR4_TSD | X86_CR4_DE | X86_CR4_UMIP);
 	if (boot_cpu_has(X86_FEATURE_UMIP))
-		cr4 |= X86_CR4_UMIP;
-	return cr4;
+		flip |= X86_CR4_UMIP;
+	d->cr4_flip = flip;
 }
 
 /*
  * Alignment checks are for CPL 3 only; translated code is not that. But it has AC
  * set so rarely that AM need not differ until it has.
  */
-static u64 world_cr0(const struct vcpu *v, bool user)
+static void world_set_cr0(const struct vcpu *v)
 {
-	u64 mask = X86_CR0_TS | X86_CR0_EM | X86_CR0_MP;
-	u64 cr0 = read_cr0() & ~(mask | X86_CR0_AM);
+	const u64 mask = X86_CR0_TS | X86_CR0_EM | X86_CR0_MP;
+	struct world_data *d = v->world->data;
+	u64 bits = v->cr0 & mask;
 
-	cr0 |= v->cr0 & mask;
-	if (user || !(v->regs.rflags & RF_AC))
-		cr0 |= v->cr0 & X86_CR0_AM;
-	return cr0 | X86_CR0_NE;
-}
-
-static void world_prepare_msrs(struct vcpu *v)
-{
-	const struct switch_layout *l = &popf_switch_layout;
-	struct world *w = v->world;
-
-	hostmsr_set(HMSR_STAR, (u64)WORLD_CS << 32);
-	hostmsr_set(HMSR_LSTAR, w->base + l->syscall);
-	hostmsr_set(HMSR_CSTAR, w->base + l->syscall32);
-	hostmsr_set(HMSR_SFMASK, 0x257fd5 & ~2u);
-	hostmsr_set(HMSR_SYSENTER_CS, WORLD_CS);
-	hostmsr_set(HMSR_SYSENTER_EIP, w->base + l->sysenter);
-	hostmsr_set(HMSR_SYSENTER_ESP,
-		    w->base + REGION_DATA_OFF + offsetof(struct world_data, regs));
-	hostmsr_set(HMSR_TSC_AUX, v->tsc_aux);
+	if (v->world->user || !(v->regs.rflags & RF_AC))
+		bits |= v->cr0 & X86_CR0_AM;
+	d->cr0_keep = ~(mask | X86_CR0_AM | X86_CR0_NE);
+	d->cr0_flip = bits | X86_CR0_NE;
 }
 
 void world_switch(struct vcpu *v, bool again)
@@ -545,14 +530,13 @@ void world_switch(struct vcpu *v, bool again)
 
 	world_prepare_host(w);
 	world_hide_tc_selectors(w);
-	world_prepare_msrs(v);
-	hostmsr_pge_off();
 	/* Where the mode may have changed these are the same for both. */
 	if (!again) {
-		d->cr0 = world_cr0(v, w->user);
-		d->cr4 = world_cr4(v);
+		w->msr[HMSR_TSC_AUX] = v->tsc_aux;
+		hostmsr_load(w->msr);
+		world_set_cr0(v);
+		world_set_cr4(v);
 	}
-	d->fsgsbase = !!(d->cr4 & X86_CR4_FSGSBASE);
 	d->regs.vector = EXIT_POISON;
 	d->noted = 0;
 	d->nmi_noted = 0;

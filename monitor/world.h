@@ -142,9 +142,7 @@ struct world_data {
 	struct world_table host_idt;
 
 	/* Guest state besides world_regs, in and out. */
-	u64 cr0;
 	u64 cr3;
-	u64 cr4;
 	u64 fs_base;
 	u64 gs_base;
 	u16 ds;
@@ -154,6 +152,13 @@ struct world_data {
 	u16 ldt; /* in: WORLD_LDT, or 0 */
 	u64 cr2; /* out */
 	u8 fsgsbase; /* in: RDFSBASE and kin execute (cr4.FSGSBASE) */
+
+	/* The world's CR0 and CR4 are (the host's & keep) ^ flip. */
+	u64 cr0_keep;
+	u64 cr0_flip;
+	u64 cr4_keep;
+	u64 cr4_flip;
+	u64 cr4; /* what came out */
 	u64 dr7; /* 0: leave DR7 alone, the host's is off */
 
 	/* Constant after set-up. */

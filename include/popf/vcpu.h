@@ -177,6 +177,12 @@ struct vcpu {
 	u32 mp_state; /* KVM_MP_STATE_* */
 	bool triple_fault;
 	bool request_exit; /* any context: leave vcpu_run() soon */
+	/* How other threads get the vCPU's attention: kmod/block.c. */
+	struct {
+		int cpu; /* where it runs, while in_guest */
+		int in_guest;
+		int kicked;
+	} kick;
 
 	/* Unfinished userland exits. */
 	enum emul (*complete)(struct vcpu *v);
@@ -253,11 +259,19 @@ void vcpu_queue_pf(struct vcpu *v, gva_t gva, u32 error);
 enum emul vcpu_deliver_exception(struct vcpu *v);
 enum emul vcpu_deliver_interrupt(struct vcpu *v, u8 vector, bool nmi);
 /* Can a maskable interrupt (an NMI) be taken at this boundary? */
-bool vcpu_irq_allowed(const struct vcpu *v);
-bool vcpu_nmi_allowed(const struct vcpu *v);
+static inline bool vcpu_irq_allowed(const struct vcpu *v)
+{
+	return (v->regs.rflags & RF_IF) && !v->irq_shadow;
+}
+
+static inline bool vcpu_nmi_allowed(const struct vcpu *v)
+{
+	return !v->nmi_masked && !v->irq_shadow;
+}
+
 /* Stop this VM: fills run with KVM_EXIT_INTERNAL_ERROR and logs registers. */
 enum emul vcpu_stop(struct vcpu *v, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3), cold));
 
 /* The instruction is done: traps for TF set when it started, and breakpoints hit. */
 enum emul event_step(struct vcpu *v, u64 rflags_before);
@@ -270,8 +284,13 @@ static inline bool debug_armed(const struct vcpu *v)
 	return v->dr7 & 0xff;
 }
 
-/* Instruction breakpoints at gva: bits as in DR6. */
-u32 debug_insn_hits(const struct vcpu *v, gva_t gva);
+/* Instruction breakpoints at gva, of those enabled: bits as in DR6. */
+u32 debug_insn_find(const struct vcpu *v, gva_t gva);
+static inline u32 debug_insn_hits(const struct vcpu *v, gva_t gva)
+{
+	return unlikely(debug_armed(v)) ? debug_insn_find(v, gva) : 0;
+}
+
 void debug_note_access(struct vcpu *v, gva_t gva, u32 len, bool write);
 /* The monitor accesses memory on behalf of an instruction. */
 static inline void debug_access(struct vcpu *v, gva_t gva, u32 len, bool write)
@@ -447,23 +466,16 @@ void vcpu_kick(struct vcpu *v);
  */
 int vcpu_block(struct vcpu *v, bool (*ready)(struct vcpu *v));
 /*
- * Around a trip to the guest world, interrupts off. Begin is false when a kick
- * has come since the last trip: do not enter, look at requests again.
- */
-bool vcpu_guest_begin(struct vcpu *v);
-void vcpu_guest_end(struct vcpu *v);
-/*
  * On return each vCPU has been outside the guest world since the call: what it
  * does next sees the sptes as they are now, so change them first. Interrupts on;
  * fine inside an mmu notifier.
  */
 void vm_kick_vcpus(struct popf_vm *vm);
-/* FPU: once per vCPU; around vcpu_run(); before each entry, interrupts off. */
+/* FPU: once per vCPU; around vcpu_run(). */
 int vcpu_fpu_init(struct vcpu *v);
 void vcpu_fpu_fini(struct vcpu *v);
 void vcpu_fpu_enter(struct vcpu *v);
 void vcpu_fpu_leave(struct vcpu *v);
-void vcpu_fpu_prepare(struct vcpu *v);
 /* The VM's vCPUs, for MSI routing; NULL past the end. */
 struct vcpu *vm_vcpu(struct popf_vm *vm, u32 index);
 u32 vm_tsc_khz(struct popf_vm *vm);
