@@ -143,13 +143,13 @@ int vcpu_set_dr(struct vcpu *v, unsigned int n, u64 val)
 	case 6:
 		if (val >> 32)
 			return 1;
-		v->dr6 = (val & DR6_WRITABLE) | DR6_FIXED_1;
+		v->dr6 = (val & DR6_WRITABLE) | DR6_ONES;
 		return 0;
 	case 5:
 	case 7:
 		if (val >> 32)
 			return 1;
-		v->dr7 = (val & DR7_WRITABLE) | DR7_FIXED_1;
+		v->dr7 = (val & DR7_WRITABLE) | DR7_ONES;
 		debug_changed(v);
 		return 0;
 	}

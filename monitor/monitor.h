@@ -43,11 +43,11 @@
 #define GEFER_LMA 0x400ull
 #define GEFER_NX 0x800ull
 
-#define DR6_FIXED_1 0xffff0ff0ull
+#define DR6_ONES 0xffff0ff0ull /* read as 1, as in DR7 */
 #define DR6_WRITABLE 0xe00full
 #define DR6_BS 0x4000ull
 #define DR6_BD 0x2000ull
-#define DR7_FIXED_1 0x400ull
+#define DR7_ONES 0x400ull
 #define DR7_WRITABLE 0xffff23ffull
 #define DR7_GD 0x2000ull
 

@@ -52,8 +52,8 @@ void vcpu_reset(struct vcpu *v)
 	v->cr8 = 0;
 	v->efer = 0;
 	memset(v->dr, 0, sizeof(v->dr));
-	v->dr6 = DR6_FIXED_1;
-	v->dr7 = DR7_FIXED_1;
+	v->dr6 = DR6_ONES;
+	v->dr7 = DR7_ONES;
 	debug_changed(v);
 	v->xcr0 = 1;
 	v->star = 0;

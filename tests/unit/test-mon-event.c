@@ -99,7 +99,7 @@ static void ist_stack_is_used_without_privilege_change(void **state)
 	vcpu_deliver_exception(v);
 	check_handler(VEC_DB);
 	assert_int_equal(v->regs.gpr[GPR_RSP], RIG_IST1 - 40);
-	assert_int_equal(v->dr6, DR6_FIXED_1 | DR6_BS);
+	assert_int_equal(v->dr6, DR6_ONES | DR6_BS);
 	assert_false(v->dr7 & DR7_GD);
 	/* #DB is no fault: RF stays clear in the frame. */
 	assert_int_equal(frame_at(RIG_IST1 - 40)->rflags, RF_FIXED);
