@@ -135,8 +135,8 @@ struct stats_file {
 	char id[STATS_NAME_SIZE];
 };
 
-/* A descriptor is followed by its name. */
-#define STATS_DESC_SIZE (sizeof(struct kvm_stats_desc) + STATS_NAME_SIZE)
+/* A descriptor ends with its name; some kernels' headers have that in the structure. */
+#define STATS_DESC_SIZE (offsetof(struct kvm_stats_desc, name) + STATS_NAME_SIZE)
 
 /* The start of the file; descriptors and data follow. */
 struct stats_head {
