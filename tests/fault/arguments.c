@@ -74,14 +74,15 @@ static bool wants_pointer(unsigned long cmd)
 
 static void bad_pointers(const struct target *targets, size_t n, int vcpu)
 {
-	void *readonly = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
-			      -1, 0);
+	/* A page that can be read, and none behind it. */
+	void *readonly = mmap(NULL, 2 * PAGE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned long bad[] = { 0, 8, PAGE - 1, 0x7ffffffff000ul,
 				0x8000000000000000ul, 0xffff888000000000ul,
 				-1ul, (uintptr_t)readonly + PAGE - 2 };
 	size_t t, c, b, wrong = 0;
 
-	munmap((char *)readonly + PAGE, PAGE);
+	mprotect(readonly, PAGE, PROT_READ);
 	for (t = 0; t < n; t++) {
 		for (c = 0; c < CMDS; c++) {
 			for (b = 0; b < sizeof(bad) / sizeof(bad[0]); b++) {
