@@ -125,8 +125,7 @@ void hostmsr_load(const u64 val[HMSR_COUNT])
 		c->cur[i] = val[i];
 		hostmsr_register(c);
 	}
-	if (!c->pge_off)
-		pge_off(c);
+	pge_off(c);
 }
 
 int hostmsr_init(void)

@@ -10,7 +10,7 @@
  *     function never sees half of a change. A deadline is one word, and need not.
  *  2. target_ns != 0 only in one-shot and periodic mode, tsc_deadline != 0 only
  *     in TSC-deadline mode.
- *  3. expected != 0 only while tsc_deadline is 0 and the host timer is set for it.
+ *  3. expected != 0 only while tsc_deadline is 0 and the host timer is set for armed.
  *
  * A guest writes a deadline after each expiry, mostly one period on. Translated code
  * may do that without an exit if the host timer cannot come too late: so when a
@@ -66,12 +66,14 @@ static void new_deadline_counts(struct lapic *a)
 static void expect_next(struct lapic *a, u64 came)
 {
 	u64 khz = vm_tsc_khz(a->v->vm), period = came - a->last_deadline;
+	u64 armed;
 
 	a->last_deadline = came;
 	if (period < khz / 5 || period > khz * 50)
 		return;
-	a->armed = came + period + armed_slack(khz);
-	popf_timer_arm_tsc(a->timer, a->armed - a->v->tsc_offset);
+	armed = came + period + armed_slack(khz);
+	WRITE_ONCE(a->armed, armed);
+	popf_timer_arm_tsc(a->timer, armed - a->v->tsc_offset);
 	__atomic_store_n(&a->expected, came + period - expected_slack(khz),
 			 __ATOMIC_SEQ_CST);
 	new_deadline_counts(a);
@@ -236,7 +238,7 @@ void lapic_set_tsc_deadline(struct lapic *a, u64 tsc)
 
 void apic_timer_noted(struct lapic *a, u64 tsc)
 {
-	u64 armed = a->armed;
+	u64 armed = READ_ONCE(a->armed);
 
 	if (timer_mode(a) == LVT_BITS_TSC_DEADLINE && tsc <= armed &&
 	    armed - tsc <= expected_slack(vm_tsc_khz(a->v->vm))) {

@@ -40,7 +40,6 @@ static inline void fast_again(struct vcpu *v)
 	d->cr3 = d->user ? d->user_cr3 : d->kernel_cr3;
 }
 
-
 /* guest_kernel.c: translated code */
 enum emul run_kernel_exit(struct vcpu *v, u32 vector);
 enum emul run_bounce_start(struct vcpu *v);
