@@ -578,6 +578,16 @@ int gmem_write(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
 	return gmem_access(vm, gpa, (void *)buf, len, true);
 }
 
+int gmem_write_atomic(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
+{
+	int err;
+
+	pagefault_disable();
+	err = gmem_access(vm, gpa, (void *)buf, len, true);
+	pagefault_enable();
+	return err;
+}
+
 /* One width: 0; 1, *old has been updated; -EFAULT. */
 #define DEFINE_USER_CMPXCHG(type)					\
 static int user_cmpxchg_##type(void __user *user, u64 *old, u64 new)	\

@@ -113,8 +113,11 @@ static int walk_store(struct vcpu *v, gva_t gva, u32 len, u32 access,
 		ret = walk_store_page(v, gva, n, access, &gpa[0]);
 	if (!ret && crosses && !high_first)
 		ret = walk_store_page(v, gva + n, len - n, access, &gpa[1]);
-	if (ret)
-		return ret;
+	return ret;
+}
+
+static int check_ram(struct vcpu *v, const gpa_t gpa[2], bool crosses)
+{
 	if (!gmem_is_ram(v->vm, gpa_to_gfn(gpa[0])) ||
 	    (crosses && !gmem_is_ram(v->vm, gpa_to_gfn(gpa[1]))))
 		return -ENXIO;
@@ -124,8 +127,9 @@ static int walk_store(struct vcpu *v, gva_t gva, u32 len, u32 access,
 int access_probe(struct vcpu *v, gva_t gva, u32 len, u32 access)
 {
 	gpa_t gpa[2];
+	int ret = walk_store(v, gva, len, access, gpa);
 
-	return walk_store(v, gva, len, access, gpa);
+	return ret ? ret : check_ram(v, gpa, in_page(gva, len) < len);
 }
 
 /*
@@ -190,6 +194,9 @@ int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 len, u32 access)
 		return 0;
 	debug_access(v, gva, len, true);
 	ret = walk_store(v, gva, len, access, gpa);
+	/* A store to one page finds out for itself. */
+	if (!ret && n < len)
+		ret = check_ram(v, gpa, true);
 	if (ret)
 		return ret;
 	if (vcpu_write_gpa(v, gpa[0], buf, n))

@@ -357,6 +357,22 @@ static int write_piece(struct shadow *s, gpa_t gpa, const void *buf, u32 len,
 	return 0;
 }
 
+/*
+ * Nearly all stores are to frames that nobody traces: there one look is enough, if
+ * memory takes the store while the lock is held.
+ */
+static bool write_untraced(struct shadow *s, gpa_t gpa, const void *buf, u32 len)
+{
+	gfn_t gfn = gpa_to_gfn(gpa);
+	bool done;
+
+	env_mutex_lock(&s->lock);
+	done = gfn < SHADOW_GFN_LIMIT && !shadow_trace_bits(s, gfn) &&
+	       !gmem_write_atomic(s->vm, gpa, buf, len);
+	env_mutex_unlock(&s->lock);
+	return done;
+}
+
 int shadow_write(struct shadow *s, gpa_t gpa, const void *buf, u32 len,
 		 u32 *trace)
 {
@@ -366,6 +382,8 @@ int shadow_write(struct shadow *s, gpa_t gpa, const void *buf, u32 len,
 	if (!len || len > POPF_PAGE_SIZE ||
 	    (gpa & ~POPF_PAGE_MASK) + len > POPF_PAGE_SIZE)
 		return -EINVAL;
+	if (write_untraced(s, gpa, buf, len))
+		len = 0;
 	for (; len; len -= n, gpa += n, buf = (const u8 *)buf + n) {
 		n = min(len, GROUP_BYTES - (u32)(gpa % GROUP_BYTES));
 		err = write_piece(s, gpa, buf, n, &bits);

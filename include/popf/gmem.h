@@ -5,8 +5,8 @@
  * The module implements these over memory slots (kmod/memslot.c); test programs
  * implement them over an array. struct popf_vm is opaque to the core.
  *
- * All of these may sleep and fault on host memory: never call them with a lock
- * held that an mmu notifier takes.
+ * All of these but gmem_write_atomic() may sleep and fault on host memory: never call
+ * them with a lock held that an mmu notifier takes.
  */
 #ifndef POPF_GMEM_H
 #define POPF_GMEM_H
@@ -32,6 +32,12 @@ struct gmem_page {
  */
 int gmem_read(struct popf_vm *vm, gpa_t gpa, void *buf, size_t len);
 int gmem_write(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len);
+
+/*
+ * gmem_write() that does not wait for anything: -EFAULT, too, when the host's page is
+ * not there or not writable at the moment. Also with shadow's lock held.
+ */
+int gmem_write_atomic(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len);
 
 /*
  * Atomic compare-and-exchange of an aligned word of len (1, 2, 4 or 8) bytes.

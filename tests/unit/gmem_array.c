@@ -81,6 +81,17 @@ int gmem_write(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
 	return 0;
 }
 
+int gmem_write_atomic(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
+{
+	if (check(vm, gpa, len) || vm->no_atomic ||
+	    vm->flags[gpa >> 12] & (GMEM_RO_SLOT | GMEM_NO_WRITE))
+		return -EFAULT;
+	memcpy(vm->ram + gpa, buf, len);
+	vm->flags[gpa >> 12] |= GMEM_DIRTY;
+	vm->atomic_writes++;
+	return 0;
+}
+
 int gmem_cmpxchg(struct popf_vm *vm, gpa_t gpa, u64 *old, u64 new, u32 len)
 {
 	u64 now = 0;

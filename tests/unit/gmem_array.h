@@ -28,6 +28,8 @@ struct popf_vm {
 	void (*hook)(struct popf_vm *vm, void *arg);
 	void *hook_arg;
 	u64 reads, pages, retries; /* calls */
+	bool no_atomic; /* gmem_write_atomic() fails: the page is not there now */
+	u64 atomic_writes; /* that were done */
 	/* Called at gmem_retry(), that is with shadow's lock held. */
 	void (*on_retry)(struct popf_vm *vm, void *arg);
 };

@@ -43,6 +43,11 @@ int gmem_write(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
 	return 0;
 }
 
+int gmem_write_atomic(struct popf_vm *vm, gpa_t gpa, const void *buf, size_t len)
+{
+	return gmem_write(vm, gpa, buf, len);
+}
+
 int gmem_cmpxchg(struct popf_vm *vm, gpa_t gpa, u64 *old, u64 new, u32 len)
 {
 	u64 seen = 0;

@@ -213,6 +213,40 @@ static void test_stores_of_accessed_entries_are_validated_at_once(void **state)
 	each_depth(eager);
 }
 
+static void untraced(struct rig *r)
+{
+	gpa_t gpte = rig_map(r, KGVA, 102, P | W);
+	u64 v[12] = { 0x1234 };
+	u32 trace = ~0u;
+
+	assert_maps(r, SHADOW_KERNEL, KGVA, 0, 102);
+	r->vm->atomic_writes = 0;
+	assert_int_equal(shadow_write(r->s, 0x102040, v, sizeof(v), &trace), 0);
+	assert_int_equal(r->vm->atomic_writes, 1);
+	assert_int_equal(trace, 0);
+	assert_int_equal(*gmem_array_u64(r->vm, 0x102040), 0x1234);
+	assert_true(r->vm->flags[0x102] & GMEM_DIRTY);
+	/* The host's page is not there: the long way. */
+	r->vm->no_atomic = true;
+	v[0] = 0x5678;
+	assert_int_equal(shadow_write(r->s, 0x103040, v, sizeof(v), &trace), 0);
+	assert_int_equal(r->vm->atomic_writes, 1);
+	assert_int_equal(*gmem_array_u64(r->vm, 0x103040), 0x5678);
+	assert_true(r->vm->flags[0x103] & GMEM_DIRTY);
+	r->vm->no_atomic = false;
+	/* A traced frame is none of these. */
+	v[0] = 0;
+	assert_int_equal(shadow_write(r->s, gpte, v, 8, &trace), 0);
+	assert_int_equal(trace, SHADOW_TRACE_PT);
+	assert_int_equal(r->vm->atomic_writes, 1);
+	assert_false(rig_mmu(r, SHADOW_KERNEL, KGVA).present);
+}
+
+static void test_a_store_to_a_frame_nobody_traces_is_one_store(void **state)
+{
+	each_depth(untraced);
+}
+
 static void partial(struct rig *r)
 {
 	gpa_t gpte = rig_map(r, KGVA, 0x102, P | W | A | D);
@@ -756,6 +790,7 @@ int main(void)
 			test_page_tables_are_traced_and_stores_to_them_take_effect),
 		cmocka_unit_test(
 			test_stores_of_accessed_entries_are_validated_at_once),
+		cmocka_unit_test(test_a_store_to_a_frame_nobody_traces_is_one_store),
 		cmocka_unit_test(test_partial_and_unaligned_stores_take_effect),
 		cmocka_unit_test(
 			test_window_shares_tables_with_the_guest_and_outlives_them),

@@ -701,6 +701,7 @@ static void step(struct fuzz *z)
 	env_fail_alloc = z->failing ? 1 + below(z, 6) : 0;
 	z->raced = false;
 	z->hook_in = one_in(z, 5) ? 1 + below(z, 12) : 0;
+	z->r->vm->no_atomic = one_in(z, 2);
 	if (what < 15)
 		edit(z);
 	else if (what < 30)
