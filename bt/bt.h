@@ -309,6 +309,8 @@ struct bt {
 	bool fsgsbase_off; /* the guest's CR4 lacks it */
 	gva_t stop[BT_STOPS];
 	u32 nstops;
+	u64 renew_seen; /* renew.c: TUs translated by the last look */
+	u64 renew_dropped; /* and dropped by the last renewal */
 	struct bt_stats stats;
 
 	/* Scratch, here because kernel stacks are small. */

@@ -112,6 +112,7 @@ static const struct stats_item vcpu_items[] = {
 	BT(unchains, COUNT),
 	BT(invalidated_tus, COUNT),
 	BT(flushes, COUNT),
+	BT(renewals, COUNT),
 	BT(evictions, COUNT),
 	BT(evicted_tus, COUNT),
 	BT(spared, COUNT),

@@ -101,6 +101,9 @@ static bool exact(struct vcpu *v)
 	return false;
 }
 
+/* Interrupts between two looks whether to renew the TC: half a second at 250 Hz. */
+#define RENEW_EVERY 128u
+
 static enum emul inject_interrupt(struct vcpu *v, int vector)
 {
 	if (!exact(v))
@@ -108,6 +111,9 @@ static enum emul inject_interrupt(struct vcpu *v, int vector)
 	if (!vcpu_irq_allowed(v))
 		return EMUL_DONE;
 	take_irq(v, vector);
+	/* Registers are canonical here: nobody is in what goes. */
+	if (v->stats.irq_injections % RENEW_EVERY == 0)
+		bt_renew(v->bt);
 	v->halted = false;
 	return vcpu_deliver_interrupt(v, vector, false);
 }

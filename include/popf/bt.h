@@ -137,7 +137,7 @@ struct bt_state {
 struct bt_stats {
 	u64 tus_translated, guest_insns, guest_bytes, host_bytes;
 	u64 lookups, lookup_hits, chains, ibl_fills, unchains;
-	u64 invalidated_tus, flushes;
+	u64 invalidated_tus, flushes, renewals;
 	u64 evictions, evicted_tus, spared; /* units, TUs, units by clock */
 	u64 tus_live, tc_used;
 	u64 exits[8]; /* by enum bt_exit_kind, as seen by bt_exit_at() */
@@ -207,6 +207,11 @@ void bt_set_fsgsbase(struct bt *bt, bool on);
 void bt_set_stops(struct bt *bt, const gva_t *stops, u32 n);
 /* Drop everything. */
 void bt_flush(struct bt *bt);
+/*
+ * To be called from time to time, every half second or so of a busy guest: drops
+ * everything if that is worth it and nothing new is coming (bt/renew.c). True if so.
+ */
+bool bt_renew(struct bt *bt);
 
 /*
  * Call cb once for every (gva page, gfn) pair that has TUs; cb returns false to

@@ -745,6 +745,44 @@ static void test_any_tpc_gives_none_or_something_real(void **state)
 	assert_true(n > 0);
 }
 
+/* --- renewing ----------------------------------------------------------------- */
+
+/* HLTs are TUs of their own; the last of their pages is dropped again. */
+static void translate_and_drop(u32 pages)
+{
+	u32 page, i;
+
+	for (page = 1; page <= pages; page++)
+		for (i = 0; i < 500; i++)
+			enter(CODE + page * POPF_PAGE_SIZE + i);
+	for (page = 1; page <= pages; page++)
+		bt_invalidate_gpa(guest.bt, page * POPF_PAGE_SIZE, POPF_PAGE_SIZE);
+}
+
+static void test_a_settled_guest_whose_code_was_dropped_is_renewed_once(void **state)
+{
+	tpc_t kept;
+
+	guest.bt->cfg.audit = false;
+	kept = enter(CODE);
+	translate_and_drop(3);
+	assert_false(bt_renew(guest.bt)); /* much came since the last look */
+	assert_false(bt_renew(guest.bt)); /* and 1,500 are not worth it */
+	translate_and_drop(2);
+	assert_false(bt_renew(guest.bt));
+	enter(CODE + 10); /* one more is still settled */
+	assert_true(bt_renew(guest.bt));
+	assert_int_equal(stats().renewals, 1);
+	assert_int_equal(stats().tus_live, 0);
+	assert_int_equal(bt_find(guest.bt, CODE, BT_MODE_LONG, &kept), -ENOENT);
+	/* What it drops does not count for the next. */
+	enter(CODE);
+	assert_false(bt_renew(guest.bt));
+	assert_false(bt_renew(guest.bt));
+	assert_int_equal(stats().tus_live, 1);
+	assert_true(bt_audit(guest.bt));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -784,6 +822,7 @@ int main(void)
 		TEST(test_a_tu_goes_on_behind_a_jmp_on_its_page),
 		TEST(test_random_operations_on_random_code_stay_consistent),
 		TEST(test_any_tpc_gives_none_or_something_real),
+		TEST(test_a_settled_guest_whose_code_was_dropped_is_renewed_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
