@@ -449,6 +449,7 @@ struct tu *cache_alloc_tu(struct bt *bt, u32 off, u32 len, u32 nexit,
 			  u32 rec_len);
 struct tu *cache_find(struct bt *bt, u32 off);
 void cache_flush(struct bt *bt);
+void cache_release(struct bt *bt);
 struct unit *unit_of(struct bt *bt, u32 off);
 void unit_kill(struct bt *bt, struct unit *u, enum bt_gone why);
 

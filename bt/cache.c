@@ -69,6 +69,23 @@ static void unit_fill(struct bt *bt, const struct unit *u)
 }
 
 /*
+ * What describes the TUs, all dead: when nobody is in their code, to leave it by one
+ * of its exits.
+ */
+void cache_release(struct bt *bt)
+{
+	struct unit *u;
+
+	for (u = bt->unit; u < bt->unit + bt->nunit; u++) {
+		env_free(u->arena);
+		env_free(u->by_tpc);
+		u->arena = NULL;
+		u->by_tpc = NULL;
+		u->ntu = 0;
+	}
+}
+
+/*
  * What was executed is filled, so that whoever gets the memory next does not pay for
  * that byte by byte.
  */
@@ -77,11 +94,10 @@ void cache_exit(struct bt *bt)
 	struct unit *u;
 
 	for (u = bt->unit; u < bt->unit + bt->nunit; u++) {
-		if (u->arena && u->by_tpc)
+		if (u->born)
 			unit_fill(bt, u);
-		env_free(u->arena);
-		env_free(u->by_tpc);
 	}
+	cache_release(bt);
 }
 
 struct unit *unit_of(struct bt *bt, u32 off)

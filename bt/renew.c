@@ -7,7 +7,8 @@
  * interrupt runs through is spread over all of the cache, each piece with a TLB entry
  * and cache lines of its own; and most of what is there never runs again, though its
  * pages are traced. So once much has been dropped and nothing new comes any more, all
- * goes, once. What still runs comes back side by side, in the order in which it runs.
+ * goes, once. What still runs comes back side by side, in the order in which it runs;
+ * the memory that described the rest is given back.
  *
  * (Dynamo flushed its cache when much came at once, taking that for the start of a
  * phase: Bala, Duesterwald, Banerjia, PLDI 2000. This is the end of one.)
@@ -30,6 +31,8 @@ bool bt_renew(struct bt *bt)
 		return false;
 	bt->stats.renewals++;
 	bt_flush(bt);
+	if (bt->ops->vacant && bt->ops->vacant(bt->opaque))
+		cache_release(bt);
 	bt->renew_dropped = bt->stats.invalidated_tus;
 	return true;
 }

@@ -761,6 +761,7 @@ static void translate_and_drop(u32 pages)
 
 static void test_a_settled_guest_whose_code_was_dropped_is_renewed_once(void **state)
 {
+	struct bt_exit x;
 	tpc_t kept;
 
 	guest.bt->cfg.audit = false;
@@ -771,7 +772,12 @@ static void test_a_settled_guest_whose_code_was_dropped_is_renewed_once(void **s
 	translate_and_drop(2);
 	assert_false(bt_renew(guest.bt));
 	enter(CODE + 10); /* one more is still settled */
+	guest.vacant = true;
 	assert_true(bt_renew(guest.bt));
+	assert_null(guest.bt->unit[0].arena);
+	bt_exit_at(guest.bt, kept, &x);
+	assert_int_equal(x.kind, BT_EXIT_NONE);
+	assert_true(bt_audit(guest.bt));
 	assert_int_equal(stats().renewals, 1);
 	assert_int_equal(stats().tus_live, 0);
 	assert_int_equal(bt_find(guest.bt, CODE, BT_MODE_LONG, &kept), -ENOENT);
