@@ -118,7 +118,7 @@ static enum emul inject_interrupt(struct vcpu *v, int vector)
 	return vcpu_deliver_interrupt(v, vector, false);
 }
 
-static enum emul inject_nmi(struct vcpu *v)
+static noinline enum emul inject_nmi(struct vcpu *v)
 {
 	if (!exact(v))
 		return EMUL_DONE;
@@ -184,7 +184,7 @@ static bool has_wake_event(struct vcpu *v)
 	       (next_irq(v) >= 0 && vcpu_irq_allowed(v));
 }
 
-static int wait_halted(struct vcpu *v)
+static noinline int wait_halted(struct vcpu *v)
 {
 	int ret = 0;
 
@@ -205,6 +205,19 @@ static int wait_halted(struct vcpu *v)
 	return ret;
 }
 
+/* There are breakpoints on the instruction at RIP. */
+static noinline enum emul breakpoint_hit(struct vcpu *v, u32 hits)
+{
+	if (!(v->regs.rflags & RF_RF)) {
+		vcpu_queue_exception(v, VEC_DB, false, 0);
+		v->exc.dr6 = hits;
+		return EMUL_FAULT;
+	}
+	v->world->rf = RF_RF;
+	v->world->rf_gpc = v->regs.rip;
+	return EMUL_DONE;
+}
+
 /* Canonical: where to go on in translated code. */
 static enum emul find_tpc(struct vcpu *v)
 {
@@ -218,15 +231,8 @@ static enum emul find_tpc(struct vcpu *v)
 	w->tf = v->regs.rflags & RF_TF;
 	w->rf = 0;
 	hits = debug_insn_hits(v, v->regs.rip);
-	if (unlikely(hits)) {
-		if (!(v->regs.rflags & RF_RF)) {
-			vcpu_queue_exception(v, VEC_DB, false, 0);
-			v->exc.dr6 = hits;
-			return EMUL_FAULT;
-		}
-		w->rf = RF_RF;
-		w->rf_gpc = v->regs.rip;
-	}
+	if (unlikely(hits) && breakpoint_hit(v, hits) != EMUL_DONE)
+		return EMUL_FAULT;
 	/* What waits for the end of a shadow is looked at one instruction on. */
 	step = w->tf || hits || (v->irq_shadow && (next_irq(v) >= 0 ||
 					   READ_ONCE(v->nmi_pending)));
@@ -269,6 +275,11 @@ static enum emul prepare_user(struct vcpu *v)
 	return EMUL_DONE;
 }
 
+static __cold enum emul no_root(struct vcpu *v, int err)
+{
+	return vcpu_stop(v, "no shadow root: error %d", err);
+}
+
 /* Choose root and registers for the next entry. */
 static enum emul prepare(struct vcpu *v)
 {
@@ -301,11 +312,11 @@ static enum emul prepare(struct vcpu *v)
 	ret = shadow_root(v->shadow, &m, w->user ? SHADOW_USER : SHADOW_KERNEL,
 			  &root);
 	if (ret)
-		return vcpu_stop(v, "no shadow root: error %d", ret);
+		return no_root(v, ret);
 	w->data->cr3 = root;
 	ret = fast_prepare(v, &m);
 	if (ret)
-		return vcpu_stop(v, "no shadow root: error %d", ret);
+		return no_root(v, ret);
 	if (!w->user) {
 		w->gdt_fresh = false;
 		sync_enter_kernel(v);
@@ -353,17 +364,14 @@ static bool own_address(const struct vcpu *v, gva_t gva)
  * The guest's breakpoints that hardware can find. The switch loads DR7 behind the
  * host's last instruction and clears it before the host's first.
  */
-static void load_breakpoints(struct vcpu *v)
+static noinline void load_breakpoints(struct vcpu *v)
 {
 	struct world *w = v->world;
-	u64 dr7 = 0;
+	u64 dr7 = debug_hardware(v, w->user, own_address);
 	u32 i;
 
-	if (debug_armed(v) && !w->bouncing && !w->nudge)
-		dr7 = debug_hardware(v, w->user, own_address);
 	w->data->dr7 = dr7;
-	w->armed = 0;
-	if (likely(!dr7))
+	if (!dr7)
 		return;
 	for (i = 0; i < 4; i++)
 		w->armed |= dr7 >> (2 * i) & 1 ? 1u << i : 0;
@@ -404,7 +412,10 @@ static bool make_trip(struct vcpu *v, bool again)
 		switch_fpu_return();
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
-	load_breakpoints(v);
+	w->data->dr7 = 0;
+	w->armed = 0;
+	if (unlikely(debug_armed(v)) && !w->bouncing && !w->nudge)
+		load_breakpoints(v);
 	lend_apic(v);
 	world_switch(v, again);
 	if (v->lapic)
@@ -458,7 +469,7 @@ static int enter_guest(struct vcpu *v)
 	return vector;
 }
 
-static enum emul region_faulted(struct vcpu *v)
+static __cold enum emul region_faulted(struct vcpu *v)
 {
 	const struct world_data *d = v->world->data;
 	const struct world *w = v->world;
@@ -491,7 +502,7 @@ static void record_gpc(struct vcpu *v)
 		w->exits[(w->n_exits - 1) % EXIT_RECORDS].gpc = v->regs.rip;
 }
 
-static void report_exits(struct vcpu *v)
+static __cold void report_exits(struct vcpu *v)
 {
 	const struct world *w = v->world;
 	u32 i;
@@ -572,7 +583,7 @@ static int between_entries(struct vcpu *v)
 		return 1;
 	if (inject_events(v) == EMUL_STOP || wants_userland(v))
 		return 1;
-	ret = wait_halted(v);
+	ret = v->halted ? wait_halted(v) : 0;
 	clock_update(v);
 	return ret;
 }
@@ -605,6 +616,20 @@ static int turn(struct vcpu *v)
 	return after_emulation(v, e);
 }
 
+/* Tell userland why the loop has ended: 1 or -EINTR. */
+static noinline int run_ended(struct vcpu *v, int ret)
+{
+	if (ret < 0) {
+		v->run->exit_reason = KVM_EXIT_INTR;
+		v->stats.signal_exits++;
+		return ret;
+	}
+	if (v->stopped || v->run->exit_reason == KVM_EXIT_SHUTDOWN)
+		report_exits(v);
+	env_bug_on(v->tpc && !v->stopped);
+	return 0;
+}
+
 int vcpu_run(struct vcpu *v)
 {
 	int ret = 0;
@@ -624,13 +649,5 @@ int vcpu_run(struct vcpu *v)
 		ret = -EINTR;
 	while (!ret)
 		ret = turn(v);
-	if (ret < 0) {
-		v->run->exit_reason = KVM_EXIT_INTR;
-		v->stats.signal_exits++;
-		return ret;
-	}
-	if (v->stopped || v->run->exit_reason == KVM_EXIT_SHUTDOWN)
-		report_exits(v);
-	env_bug_on(v->tpc && !v->stopped);
-	return 0;
+	return run_ended(v, ret);
 }
