@@ -27,6 +27,9 @@ bool bt_renew(struct bt *bt)
 	u64 dropped = bt->stats.invalidated_tus - bt->renew_dropped;
 
 	bt->renew_seen = bt->stats.tus_translated;
+	/* A recording has what the guest makes go, not this. */
+	if (bt->recorder)
+		return false;
 	if (fresh > RENEW_NEW || dropped < RENEW_DROPPED)
 		return false;
 	bt->stats.renewals++;
