@@ -456,6 +456,9 @@ static int enter_guest(struct vcpu *v)
 	local_irq_disable();
 	trace_popf_entry(v);
 	while (make_trip(v, vector >= 0)) {
+		/* No entry: the registers are still those of the exit before. */
+		if (vector >= 0 && v->world->data->regs.vector == EXIT_ABORT)
+			break;
 		vector = v->world->data->regs.vector;
 		if (!may_go_back(v))
 			break;
