@@ -87,6 +87,7 @@ static const struct stats_item vcpu_items[] = {
 	VCPU(signal_exits),
 	VCPU(user_exits),
 	VCPU(irq_injections),
+	VCPU(irq_crossings),
 	VCPU(nmi_injections),
 	VCPU(exceptions),
 	VCPU(syscalls),

@@ -74,16 +74,20 @@ static int write_page(struct vcpu *v, gpa_t gpa, struct pvclock_page *p)
 	return vcpu_write_gpa(v, gpa, &p->version, 4);
 }
 
+bool clock_due(const struct vcpu *v)
+{
+	return (v->msr_kvm_system_time & SYSTEM_TIME_ENABLED) &&
+	       (v->clock.due || v->clock.tsc_offset != v->tsc_offset ||
+		v->clock.vm_offset != READ_ONCE(v->vm->kvmclock_offset));
+}
+
 void clock_update(struct vcpu *v)
 {
 	struct pvclock_page p;
 	u64 host_tsc;
 	u32 khz;
 
-	if (!(v->msr_kvm_system_time & SYSTEM_TIME_ENABLED))
-		return;
-	if (likely(!v->clock.due && v->clock.tsc_offset == v->tsc_offset &&
-		   v->clock.vm_offset == READ_ONCE(v->vm->kvmclock_offset)))
+	if (likely(!clock_due(v)))
 		return;
 	khz = vm_tsc_khz(v->vm);
 	if (!khz)

@@ -34,11 +34,6 @@ static u16 user_ss(const struct vcpu *v)
 	return ((v->star >> 48) + 8) | 3;
 }
 
-static u16 kernel_cs(const struct vcpu *v)
-{
-	return v->star >> 32 & 0xfffc;
-}
-
 /* Does the world's GDT have 64-bit code and writable data there? */
 static bool user_segments_ok(const struct vcpu *v)
 {
@@ -95,7 +90,7 @@ static void allow_syscall(struct vcpu *v)
 	d->fast_tpc = tpc;
 	d->fast_vif = 0;
 	d->fast_flags = WORLD_NATIVE_FLAGS & ~(u32)v->sfmask;
-	d->kernel_sel = SELECTORS(kernel_cs(v), kernel_cs(v) + 8);
+	d->kernel_sel = SELECTORS(fast_kernel_cs(v), fast_kernel_cs(v) + 8);
 	d->fast_syscall = 1;
 }
 
@@ -129,6 +124,8 @@ int fast_prepare(struct vcpu *v, const struct shadow_mode *m)
 	d->crossed = 0;
 	d->fast_syscall = 0;
 	d->fast_return = 0;
+	w->fast_irq = false;
+	w->irq_crossed = 0;
 	if (allowed(v)) {
 		ret = shadow_root(v->shadow, m,
 				  w->user ? SHADOW_KERNEL : SHADOW_USER,
@@ -143,6 +140,7 @@ int fast_prepare(struct vcpu *v, const struct shadow_mode *m)
 			sync_load_page(v);
 		allow_syscall(v);
 		allow_return(v);
+		w->fast_irq = !w->user || w->user_flags == RF_IF;
 	}
 	v->page->ret_slow = !d->fast_return;
 	return 0;
@@ -152,6 +150,7 @@ void fast_finish(struct vcpu *v)
 {
 	struct world *w = v->world;
 	struct world_data *d = w->data;
+	bool by_irq = w->irq_crossed == d->syscalls + 1;
 
 	v->stats.syscalls += d->syscalls;
 	v->stats.sysrets += d->returns;
@@ -168,7 +167,12 @@ void fast_finish(struct vcpu *v)
 		w->user_flags = RF_IF;
 		v->tpc = 0;
 	} else {
-		seg_set_flat_code(&v->seg[SEG_CS], kernel_cs(v), 0, true);
-		seg_set_flat_data(&v->seg[SEG_SS], kernel_cs(v) + 8, 0);
+		seg_set_flat_code(&v->seg[SEG_CS], fast_kernel_cs(v), 0, true);
+		/* An interrupt leaves no selector in SS, SYSCALL one. */
+		if (by_irq)
+			seg_set_null(&v->seg[SEG_SS], 0);
+		else
+			seg_set_flat_data(&v->seg[SEG_SS],
+					  fast_kernel_cs(v) + 8, 0);
 	}
 }

@@ -87,6 +87,31 @@ int lapic_pending(struct lapic *a)
 	return irr;
 }
 
+/* Is there exactly one vector in IRR, or ISR? */
+static bool vector_is_alone(struct lapic *a, u32 base)
+{
+	u32 i, word, n = 0;
+
+	for (i = 0; i < 8; i++) {
+		word = apic_get(a, base + i * 0x10);
+		n += !word ? 0 : word & (word - 1) ? 2 : 1;
+	}
+	return n == 1;
+}
+
+static bool eoi_is_pending(const struct lapic *a)
+{
+	return a->eoi_pending[0] | a->eoi_pending[1] | a->eoi_pending[2] |
+	       a->eoi_pending[3];
+}
+
+int lapic_pending_alone(struct lapic *a)
+{
+	if (eoi_is_pending(a) || !vector_is_alone(a, AREG_IRR))
+		return -1;
+	return lapic_pending(a);
+}
+
 void lapic_accept(struct lapic *a, u8 vector)
 {
 	vector_clear(a, AREG_IRR, vector);
@@ -441,16 +466,10 @@ int lapic_msr_write(struct lapic *a, u32 msr, u64 val)
 static bool eoi_is_private(struct lapic *a)
 {
 	int vector = vector_highest(a, AREG_ISR);
-	u32 i, word, n = 0;
 
-	if (vector < 0 || a->eoi_exits[vector >> 6] >> (vector & 63) & 1 ||
-	    vector_highest(a, AREG_IRR) >= 0)
-		return false;
-	for (i = 0; i < 8; i++) {
-		word = apic_get(a, AREG_ISR + i * 0x10);
-		n += !word ? 0 : word & (word - 1) ? 2 : 1;
-	}
-	return n == 1;
+	return vector >= 0 &&
+	       !(a->eoi_exits[vector >> 6] >> (vector & 63) & 1) &&
+	       vector_highest(a, AREG_IRR) < 0 && vector_is_alone(a, AREG_ISR);
 }
 
 void lapic_lend(struct lapic *a, struct vcpu_page *p)

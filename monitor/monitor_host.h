@@ -144,6 +144,8 @@ struct world {
 	bool gdt_many; /* more than the vCPU page's desc_at[] can list, or none */
 	u64 msr[HMSR_COUNT]; /* of the guest world */
 	bool user; /* last entry was direct execution */
+	bool fast_irq; /* fast_irq.c may deliver interrupts */
+	u64 irq_crossed; /* it has, after so many system calls less one; 0: not */
 	bool bouncing; /* tpc is in bounce code for v->bounce */
 	bool nudge; /* single-step out of a place without exact state */
 	u64 tf; /* RF_TF when guest kernel code is single-stepped */

@@ -101,19 +101,16 @@ static bool exact(struct vcpu *v)
 	return false;
 }
 
-/* Interrupts between two looks whether to renew the TC: half a second at 250 Hz. */
-#define RENEW_EVERY 128u
-
 static enum emul inject_interrupt(struct vcpu *v, int vector)
 {
 	if (!exact(v))
 		return EMUL_DONE;
 	if (!vcpu_irq_allowed(v))
 		return EMUL_DONE;
-	take_irq(v, vector);
 	/* Registers are canonical here: nobody is in what goes. */
-	if (v->stats.irq_injections % RENEW_EVERY == 0)
+	if (run_renews_next(v))
 		bt_renew(v->bt);
+	take_irq(v, vector);
 	v->halted = false;
 	return vcpu_deliver_interrupt(v, vector, false);
 }
@@ -391,6 +388,35 @@ static void lend_apic(struct vcpu *v)
 	v->page->deadline_neg = VCPU_NO_DEADLINE;
 }
 
+/* Work of the host, or translations that are not what the guest has any more. */
+static bool must_not_enter(const struct vcpu *v)
+{
+	const struct world *w = v->world;
+
+	return !w->bouncing && !w->nudge &&
+	       (__xfer_to_guest_mode_work_pending() || code_is_stale(w));
+}
+
+/*
+ * Count as being in the guest world; false: something has come up. After a host
+ * interrupt that may be one for the guest, which need not end the trips.
+ */
+static bool begin_trip(struct vcpu *v, bool again)
+{
+	int irq = -1;
+
+	if (!vcpu_guest_begin(v)) {
+		irq = again ? fast_irq_pending(v) : -1;
+		if (irq < 0 || !vcpu_guest_begin(v))
+			return false;
+	}
+	if (must_not_enter(v) || (irq >= 0 && !fast_irq_deliver(v, irq))) {
+		vcpu_guest_end(v);
+		return false;
+	}
+	return true;
+}
+
 /*
  * One trip to the guest world, interrupts off. False when something came up before
  * the entry.
@@ -400,13 +426,8 @@ static bool make_trip(struct vcpu *v, bool again)
 	struct world *w = v->world;
 	u32 vector;
 
-	if (!vcpu_guest_begin(v))
+	if (!begin_trip(v, again))
 		return false;
-	if (!w->bouncing && !w->nudge &&
-	    (__xfer_to_guest_mode_work_pending() || code_is_stale(w))) {
-		vcpu_guest_end(v);
-		return false;
-	}
 	/* The scheduler has put the guest's FPU state away. */
 	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
 		switch_fpu_return();

@@ -40,6 +40,31 @@ static inline void fast_again(struct vcpu *v)
 	d->cr3 = d->user ? d->user_cr3 : d->kernel_cr3;
 }
 
+/* CS of the guest's SYSCALL: the only one that crossings know. */
+static inline u16 fast_kernel_cs(const struct vcpu *v)
+{
+	return v->star >> 32 & 0xfffc;
+}
+
+/*
+ * fast_irq.c: between two trips to the guest world, interrupts off, registers where
+ * the last exit has left them. Pending: the vector that the guest, in user mode,
+ * waits for, if that is all there is to do, else -1. Deliver: false if it takes
+ * event.c to do that, and then nothing has changed; the vCPU counts as being in the
+ * guest world, and enters next.
+ */
+int fast_irq_pending(struct vcpu *v);
+bool fast_irq_deliver(struct vcpu *v, u8 vector);
+
+/* Interrupts between two looks whether to renew the TC: half a second at 250 Hz. */
+#define RUN_RENEW_EVERY 128u
+
+/* Comes the look with the next interrupt? */
+static inline bool run_renews_next(const struct vcpu *v)
+{
+	return (v->stats.irq_injections + 1) % RUN_RENEW_EVERY == 0;
+}
+
 /* guest_kernel.c: translated code */
 enum emul run_kernel_exit(struct vcpu *v, u32 vector);
 enum emul run_bounce_start(struct vcpu *v);

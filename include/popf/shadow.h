@@ -161,6 +161,16 @@ int shadow_walk(struct shadow *s, const struct shadow_mode *m, gva_t gva,
 		u32 access, gpa_t *gpa, struct shadow_fault *out);
 
 /*
+ * Host address of len bytes at gva, if the tables below root (of shadow_root()) let
+ * ring 3 read them there, or write them; else NULL, also when they are not in one
+ * page, or are popf's own. Never sleeps. Only for a vCPU's thread while the kick of
+ * struct shadow_ops would wait for that vCPU to leave the guest world, and of no
+ * use afterwards.
+ */
+void *shadow_look(const struct shadow *s, enum shadow_view view, hpa_t root,
+		  gva_t gva, u32 len, bool write);
+
+/*
  * Instantiate the shadow pages of the walk to gva in the kernel view, so that
  * changes of the mapping are seen (code_mapping), and set the code trace on its
  * frame. For bt's fetch. Errors as shadow_walk(), -ENOMEM, and -ENXIO: it is not

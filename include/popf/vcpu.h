@@ -132,7 +132,9 @@ struct vcpu_stats {
 	u64 irq_exits, nmi_exits, callouts, direct_exits, indirect_exits;
 	u64 pf_taken, pf_fixed, pf_guest, pf_trace, pf_mmio;
 	u64 io_exits, mmio_exits, halt_exits, signal_exits, user_exits;
-	u64 irq_injections, nmi_injections, exceptions;
+	u64 irq_injections;
+	u64 irq_crossings; /* of those, past the run loop: fast_irq.c */
+	u64 nmi_injections, exceptions;
 	u64 syscalls, sysrets, irets, cr3_writes, invlpgs, msrs, cpuids, hypercalls;
 	u64 emulations, bounces, user_entries, kernel_entries;
 };
@@ -428,6 +430,11 @@ void lapic_set_tpr(struct lapic *a, u8 cr8);
 u8 lapic_get_tpr(struct lapic *a);
 /* Highest deliverable vector above the priority, or -1 (any context). */
 int lapic_pending(struct lapic *a);
+/*
+ * The same if nothing else in the APIC waits for anybody: no other interrupt, and no
+ * EOI that userland is to see.
+ */
+int lapic_pending_alone(struct lapic *a);
 /* Take it: IRR to ISR. */
 void lapic_accept(struct lapic *a, u8 vector);
 /* An MSI or IPI arrives (any context, takes the lapic's own lock). True if taken. */
@@ -451,6 +458,8 @@ int lapic_take_eoi_exit(struct lapic *a);
 /* --- clock.c: kvmclock --- */
 
 int clock_msr_write(struct vcpu *v, u32 msr, u64 val);
+/* Is the guest's pvclock page to be written? */
+bool clock_due(const struct vcpu *v);
 /* Refresh the guest's pvclock page if due; called before entry. */
 void clock_update(struct vcpu *v);
 

@@ -30,6 +30,7 @@ static u64 handled;
 static void start(struct user *u, const void *code, const void *end)
 {
 	wrmsr(MSR_SFMASK, SFMASK_ALL);
+	allow_short_ways();
 	write_ds(0);
 	write_es(0);
 	write_fs(0);

@@ -70,6 +70,33 @@ static void priorities_and_eoi(void **state)
 	assert_int_equal(lapic_pending(A), 0x5f);
 }
 
+static void an_interrupt_is_alone_if_nothing_else_waits(void **state)
+{
+	const u64 eoi_exits[4] = { 1ull << 0x31 };
+
+	enable();
+	assert_int_equal(lapic_pending_alone(A), -1);
+	lapic_deliver(A, 0x31, 0, false);
+	assert_int_equal(lapic_pending_alone(A), 0x31);
+	lapic_deliver(A, 0x32, 0, false); /* in the same word */
+	assert_int_equal(lapic_pending_alone(A), -1);
+	lapic_accept(A, 0x32);
+	assert_int_equal(lapic_pending_alone(A), -1); /* 0x31 has to wait */
+	wr(0xb0, 0);
+	assert_int_equal(lapic_pending_alone(A), 0x31);
+	lapic_deliver(A, 0x91, 0, false);
+	assert_int_equal(lapic_pending_alone(A), -1);
+	lapic_accept(A, 0x91);
+	wr(0xb0, 0);
+	lapic_set_eoi_exits(A, eoi_exits);
+	lapic_accept(A, 0x31);
+	wr(0xb0, 0); /* userland is to see that */
+	lapic_deliver(A, 0x31, 0, false);
+	assert_int_equal(lapic_pending_alone(A), -1);
+	assert_int_equal(lapic_take_eoi_exit(A), 0x31);
+	assert_int_equal(lapic_pending_alone(A), 0x31);
+}
+
 static void level_interrupts_set_tmr(void **state)
 {
 	enable();
@@ -608,6 +635,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(disabled_apic_takes_nothing),
 		T(priorities_and_eoi),
+		T(an_interrupt_is_alone_if_nothing_else_waits),
 		T(level_interrupts_set_tmr),
 		T(eoi_of_listed_vectors_is_reported),
 		T(self_ipi_in_all_forms),

@@ -224,6 +224,13 @@ static inline bool has_fsgsbase(void)
 	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ebx & 1;
 }
 
+/* Without it both modes need a CR4 of their own under a monitor: no short way. */
+static inline void allow_short_ways(void)
+{
+	if (has_fsgsbase())
+		write_cr4(read_cr4() | CR4_FSGSBASE);
+}
+
 /* Call code at any address; it returns with RET. */
 static inline u64 call_at(u64 addr)
 {
