@@ -19,10 +19,9 @@
  */
 #include "run.h"
 
-/* Of a gate's first half: P, DPL, type, IST and what is reserved. */
-#define GATE_BITS 0x0000ffff00000000ull
+/* Of a gate's first half: P, type, IST and what is reserved. DPL does not matter. */
+#define GATE_BITS 0x00009fff00000000ull
 #define GATE_INTERRUPT 0x00008e0000000000ull
-#define GATE_DPL 0x0000600000000000ull
 /* 64-bit code of ring 0, accessed: what seg_set_flat_code() makes. */
 #define FLAT_KERNEL_CODE 0x00af9b000000ffffull
 
@@ -89,7 +88,7 @@ static bool find_handler(const struct vcpu *v, u8 vector, gva_t *handler)
 	if (!gate || !cs || READ_ONCE(*cs) != FLAT_KERNEL_CODE)
 		return false;
 	low = READ_ONCE(gate[0]);
-	if ((low & (GATE_BITS & ~GATE_DPL)) != GATE_INTERRUPT ||
+	if ((low & GATE_BITS) != GATE_INTERRUPT ||
 	    (low >> 16 & 0xfffc) != sel)
 		return false;
 	*handler = (low & 0xffff) | (low >> 32 & 0xffff0000) |

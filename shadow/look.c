@@ -4,7 +4,7 @@
  *
  * Invariants:
  *  1. Nothing is locked. Whoever takes an spte away, or a table, gets all vCPUs out
- *     of the guest world before it does anything else (shadow_flush()), so a vCPU
+ *     of the guest world before anybody relies on that (shadow_flush()), so a vCPU
  *     that counts as being there may use what it finds, as the hardware does.
  *  2. What popf itself maps, region and window, is not found: addresses come from
  *     the guest.

@@ -56,10 +56,6 @@ static void start(struct user *u, const void *code, const void *end)
 {
 	apic_init();
 	allow_short_ways();
-	write_ds(0);
-	write_es(0);
-	write_fs(0);
-	write_gs(0);
 	user_init(u, code, end);
 	u->rflags = 2 | RF_IF;
 	u->rbx = WANTED;
@@ -346,7 +342,7 @@ TEST(a_stack_taken_away_between_interrupts_is_gone)
 	CHECK_EQ(arrived, 0);
 }
 
-/* Handler and user mode by turns, with system calls and faults in between. */
+/* Handler and user mode by turns, with system calls in between. */
 USER_ASM(mixed, "1: syscall\n cmpq %rbx, 0x20000000\n jb 1b\n int3");
 
 static u64 calls;
@@ -371,7 +367,6 @@ TEST(system_calls_and_interrupts_leave_each_their_own_ss)
 	struct user u;
 
 	start(&u, mixed, mixed_end);
-	wrmsr(MSR_SFMASK, 0x257fd5ul);
 	set_handler(VEC_SYSCALL, on_call);
 	on_arrival = check_ss;
 	calls = 0;

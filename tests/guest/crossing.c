@@ -31,10 +31,6 @@ static void start(struct user *u, const void *code, const void *end)
 {
 	wrmsr(MSR_SFMASK, SFMASK_ALL);
 	allow_short_ways();
-	write_ds(0);
-	write_es(0);
-	write_fs(0);
-	write_gs(0);
 	user_init(u, code, end);
 	u->rflags = 2 | RF_IF;
 	handled = 0;

@@ -224,11 +224,18 @@ static inline bool has_fsgsbase(void)
 	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ebx & 1;
 }
 
-/* Without it both modes need a CR4 of their own under a monitor: no short way. */
+/*
+ * What differs between the modes forbids a monitor its short ways: a CR4 without
+ * FSGSBASE, the kernel's data segments.
+ */
 static inline void allow_short_ways(void)
 {
 	if (has_fsgsbase())
 		write_cr4(read_cr4() | CR4_FSGSBASE);
+	write_ds(0);
+	write_es(0);
+	write_fs(0);
+	write_gs(0);
 }
 
 /* Call code at any address; it returns with RET. */
