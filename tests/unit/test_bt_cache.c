@@ -789,6 +789,29 @@ static void test_a_settled_guest_whose_code_was_dropped_is_renewed_once(void **s
 	assert_true(bt_audit(guest.bt));
 }
 
+static void ignore_tu(void *opaque, const struct bt_recorded_tu *tu)
+{
+}
+
+static void ignore_dropped(void *opaque, enum bt_dropped why, u64 start, u64 len)
+{
+}
+
+static void test_nothing_is_renewed_while_somebody_records(void **state)
+{
+	struct bt_recorder recorder = { .tu = ignore_tu,
+					.dropped = ignore_dropped };
+
+	guest.bt->cfg.audit = false;
+	bt_set_recorder(guest.bt, &recorder);
+	translate_and_drop(5);
+	assert_false(bt_renew(guest.bt));
+	/* Settled, and 2,500 would be worth it. */
+	assert_false(bt_renew(guest.bt));
+	bt_set_recorder(guest.bt, NULL);
+	assert_true(bt_renew(guest.bt));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -829,6 +852,7 @@ int main(void)
 		TEST(test_random_operations_on_random_code_stay_consistent),
 		TEST(test_any_tpc_gives_none_or_something_real),
 		TEST(test_a_settled_guest_whose_code_was_dropped_is_renewed_once),
+		TEST(test_nothing_is_renewed_while_somebody_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
