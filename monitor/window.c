@@ -56,7 +56,7 @@ static int window_alloc_tables(struct window *w)
 {
 	u32 i;
 
-	w->n_pdes = (WINDOW_TC_OFF + w->tc_size) / PDE_SPAN;
+	w->n_pdes = DIV_ROUND_UP(WINDOW_TC_OFF + w->tc_size, PDE_SPAN);
 	w->pde = env_zalloc(w->n_pdes * sizeof(*w->pde));
 	w->pt = env_zalloc(w->n_pdes * sizeof(*w->pt));
 	if (!w->pde || !w->pt)

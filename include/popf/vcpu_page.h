@@ -2,12 +2,17 @@
 /*
  * The TC window: what translated code can see of popf, and how it is laid out.
  *
- *	base + 0x000000	vCPU page, struct vcpu_page	user, read-write
- *	base + 0x001000	bounce data (operand copies)	user, read-write
  *	base + 0x010000	bounce code			user, read-execute
  *	base + 0x020000	recorded entries		user, read-write
+ *	base + 0x077000	vCPU page, struct vcpu_page	user, read-write
+ *	base + 0x078000	bounce data (operand copies)	user, read-write
  *	base + 0x100000	indirect table			user, read-only
- *	base + 0x200000	translation cache		user, read-execute
+ *	base + 0x238000	translation cache		user, read-execute
+ *
+ * What is used all the time has page numbers that compete with few others for the
+ * places of a TLB: Linux has its per-CPU data at the start of 2 MiB, so that nearly
+ * every interrupt needs the pages whose numbers end in 0 to 0x33. The vCPU page and
+ * the first pages of each of the cache's units have other endings.
  *
  * Invariants:
  *  1. The base is 2 MiB aligned and in the top 2 GiB of the address space (in
@@ -23,8 +28,8 @@
 #include "types.h"
 
 #define WINDOW_BASE_DEFAULT 0xfffffffff0000000ull
-#define WINDOW_VCPU_OFF 0x000000u
-#define WINDOW_BOUNCE_DATA_OFF 0x001000u
+#define WINDOW_VCPU_OFF 0x077000u
+#define WINDOW_BOUNCE_DATA_OFF 0x078000u
 #define WINDOW_BOUNCE_DATA_SIZE 0x002000u
 #define WINDOW_BOUNCE_CODE_OFF 0x010000u
 #define WINDOW_BOUNCE_CODE_SIZE 0x001000u
@@ -32,7 +37,7 @@
 #define WINDOW_RECORD_SIZE 0x008000u
 #define WINDOW_IBL_TPC_OFF 0x100000u
 #define WINDOW_IBL_ENTRIES 65536u
-#define WINDOW_TC_OFF 0x200000u
+#define WINDOW_TC_OFF 0x238000u
 
 /* Descriptors a return to user mode compares; with more, it is slow. */
 #define VCPU_DESC_CHECKS 4u

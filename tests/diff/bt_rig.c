@@ -405,8 +405,10 @@ static void map_window(struct rig *rig)
 		perror("rig: memfd");
 		exit(1);
 	}
-	map_at(RIG_WINDOW, WINDOW_BOUNCE_CODE_OFF, PROT_READ | PROT_WRITE, fd,
-	       0);
+	map_at(RIG_WINDOW + WINDOW_VCPU_OFF, 0x1000, PROT_READ | PROT_WRITE, fd,
+	       WINDOW_VCPU_OFF);
+	map_at(RIG_WINDOW + WINDOW_BOUNCE_DATA_OFF, WINDOW_BOUNCE_DATA_SIZE,
+	       PROT_READ | PROT_WRITE, fd, WINDOW_BOUNCE_DATA_OFF);
 	map_at(RIG_WINDOW + WINDOW_BOUNCE_CODE_OFF, WINDOW_BOUNCE_CODE_SIZE,
 	       PROT_READ | PROT_EXEC, fd, WINDOW_BOUNCE_CODE_OFF);
 	map_at(RIG_WINDOW + WINDOW_RECORD_OFF, WINDOW_RECORD_SIZE,
@@ -418,7 +420,7 @@ static void map_window(struct rig *rig)
 	rig->alias = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 			  0);
 	close(fd);
-	rig->page = (void *)RIG_WINDOW;
+	rig->page = (void *)(RIG_WINDOW + WINDOW_VCPU_OFF);
 }
 
 static bool is_amd(void)
