@@ -140,7 +140,9 @@ int fast_prepare(struct vcpu *v, const struct shadow_mode *m)
 			sync_load_page(v);
 		allow_syscall(v);
 		allow_return(v);
-		w->fast_irq = !w->user || w->user_flags == RF_IF;
+		w->fast_irq = v->lapic && v->user_irq < 0 &&
+			      !READ_ONCE(v->run->request_interrupt_window) &&
+			      (!w->user || w->user_flags == RF_IF);
 	}
 	v->page->ret_slow = !d->fast_return;
 	return 0;

@@ -41,17 +41,15 @@ static_assert(sizeof(struct irq_frame) == FRAME_BYTES);
 static bool nothing_else(const struct vcpu *v)
 {
 	return !READ_ONCE(v->nmi_pending) && !READ_ONCE(v->request_exit) &&
-	       v->user_irq < 0 && !v->recording && v->lapic &&
-	       !READ_ONCE(v->run->request_interrupt_window) &&
-	       !READ_ONCE(v->world->conflict) && !clock_due(v) &&
-	       !run_renews_next(v);
+	       !v->recording && !READ_ONCE(v->world->conflict) &&
+	       !clock_due(v) && !run_renews_next(v);
 }
 
 int fast_irq_pending(struct vcpu *v)
 {
 	const struct world *w = v->world;
 
-	if (!w->fast_irq || !w->data->user || !nothing_else(v))
+	if (!w->fast_irq || !w->here->user || !nothing_else(v))
 		return -1;
 	return lapic_pending_alone(v->lapic);
 }
@@ -59,7 +57,7 @@ int fast_irq_pending(struct vcpu *v)
 /* The registers are as the kernel has them, and user mode has changed none. */
 static bool state_ok(const struct vcpu *v)
 {
-	const struct world_data *d = v->world->data;
+	const struct world_data *d = v->world->here;
 
 	return !(d->regs.rflags & ODD_FLAGS) &&
 	       d->ds == v->seg[SEG_DS].selector &&
@@ -70,7 +68,7 @@ static bool state_ok(const struct vcpu *v)
 
 static void *look(const struct vcpu *v, gva_t gva, u32 len, bool write)
 {
-	return shadow_look(v->shadow, SHADOW_KERNEL, v->world->data->kernel_cr3,
+	return shadow_look(v->shadow, SHADOW_KERNEL, v->world->here->kernel_cr3,
 			   gva, len, write);
 }
 
@@ -112,7 +110,7 @@ static struct irq_frame *find_frame(const struct vcpu *v, gva_t *rsp)
 static void enter_handler(struct vcpu *v, tpc_t tpc, gva_t rsp)
 {
 	struct world *w = v->world;
-	struct world_data *d = w->data;
+	struct world_data *d = w->here;
 	struct world_regs *r = &d->regs;
 	struct vcpu_page *p = v->page;
 
@@ -137,7 +135,7 @@ static void enter_handler(struct vcpu *v, tpc_t tpc, gva_t rsp)
 
 bool fast_irq_deliver(struct vcpu *v, u8 vector)
 {
-	const struct world_regs *r = &v->world->data->regs;
+	const struct world_regs *r = &v->world->here->regs;
 	struct irq_frame *frame;
 	gva_t handler, rsp;
 	tpc_t tpc;

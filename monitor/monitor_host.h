@@ -38,7 +38,6 @@ extern const struct switch_layout popf_switch_layout;
 void popf_world_call(void *enter);
 void popf_call_gate(void *handler);
 
-#define SWITCH_STUB_SIZE 16
 
 /* region.c */
 int region_init(const char **reason);
@@ -127,7 +126,9 @@ struct code_page {
 
 /* world.c */
 struct world {
-	struct world_data *data; /* host address of the page in the region */
+	struct world_data *data;
+	/* The same at its address in the region, which is in the TLB around a switch. */
+	struct world_data *here;
 	u64 *gdt; /* guest's half, 512 entries */
 	u64 *gdt_popf;
 	u64 *ldt[REGION_LDT_PAGES]; /* NULL until the guest has one */

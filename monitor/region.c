@@ -238,13 +238,20 @@ void region_vm_destroy(struct popf_vm *vm)
 	vm->region = NULL;
 }
 
+/* Where a vCPU's part is in the VM's. */
+static u32 vcpu_offset(u32 id)
+{
+	BUILD_BUG_ON(REGION_VCPU_FIRST + POPF_MAX_VCPUS * REGION_VCPU_SIZE >
+		     PAGE_SIZE / 8 * PAGE_SIZE);
+	return REGION_VCPU_FIRST + id * REGION_VCPU_SIZE;
+}
+
 gva_t region_vcpu_base(struct popf_vm *vm, u32 id)
 {
 	struct region *r = vm->region;
 
 	return region_slot_base(r->slot) +
-	       ((u64)r->index << REGION_VM_SHIFT) +
-	       (u64)id * REGION_VCPU_SIZE;
+	       ((u64)r->index << REGION_VM_SHIFT) + vcpu_offset(id);
 }
 
 void region_map(struct popf_vm *vm, u32 id, u32 index, hpa_t hpa, bool exec,
@@ -257,7 +264,7 @@ void region_map(struct popf_vm *vm, u32 id, u32 index, hpa_t hpa, bool exec,
 		entry |= ENTRY_RW | ENTRY_D;
 	if (!exec)
 		entry |= ENTRY_NX;
-	WRITE_ONCE(r->l1[id * (REGION_VCPU_SIZE >> PAGE_SHIFT) + index], entry);
+	WRITE_ONCE(r->l1[(vcpu_offset(id) >> PAGE_SHIFT) + index], entry);
 }
 
 void region_map_code(struct popf_vm *vm, u32 id)
@@ -275,7 +282,7 @@ void region_unmap(struct popf_vm *vm, u32 id)
 	u32 i;
 
 	for (i = 0; i < REGION_PAGES; i++)
-		WRITE_ONCE(r->l1[id * (REGION_VCPU_SIZE >> PAGE_SHIFT) + i], 0);
+		WRITE_ONCE(r->l1[(vcpu_offset(id) >> PAGE_SHIFT) + i], 0);
 	on_each_cpu(flush_tlb_one_cpu, NULL, 1);
 }
 
@@ -283,7 +290,6 @@ int region_init(const char **reason)
 {
 	size_t size = popf_switch_end - popf_switch_start;
 
-	BUILD_BUG_ON(sizeof(struct world_data) > PAGE_SIZE);
 	if (size > REGION_CODE_SIZE) {
 		*reason = "the switch code has outgrown its pages";
 		return -EINVAL;

@@ -330,7 +330,7 @@ static bool is_host_irq(u32 vector)
 
 static void replay_host_event(struct vcpu *v, u32 vector)
 {
-	struct world_data *d = v->world->data;
+	struct world_data *d = v->world->here;
 	const gate_desc *idt = (const gate_desc *)d->host_idt.base;
 
 	if (is_host_irq(vector)) {
@@ -378,14 +378,22 @@ static noinline void load_breakpoints(struct vcpu *v)
 	set_debugreg(v->dr[3], 3);
 }
 
+/* Like world->here. */
+static struct vcpu_page *page_here(const struct world *w)
+{
+	return (struct vcpu_page *)(w->base + REGION_VPAGE_OFF);
+}
+
 static void lend_apic(struct vcpu *v)
 {
+	struct vcpu_page *p = page_here(v->world);
+
 	if (v->lapic) {
-		lapic_lend(v->lapic, v->page);
+		lapic_lend(v->lapic, p);
 		return;
 	}
-	v->page->eoi = 0;
-	v->page->deadline_neg = VCPU_NO_DEADLINE;
+	p->eoi = 0;
+	p->deadline_neg = VCPU_NO_DEADLINE;
 }
 
 /* Work of the host, or translations that are not what the guest has any more. */
@@ -433,15 +441,15 @@ static bool make_trip(struct vcpu *v, bool again)
 		switch_fpu_return();
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(0, 7);
-	w->data->dr7 = 0;
+	w->here->dr7 = 0;
 	w->armed = 0;
 	if (unlikely(debug_armed(v)) && !w->bouncing && !w->nudge)
 		load_breakpoints(v);
 	lend_apic(v);
 	world_switch(v, again);
 	if (v->lapic)
-		lapic_take_back(v->lapic, v->page);
-	vector = w->data->regs.vector;
+		lapic_take_back(v->lapic, page_here(w));
+	vector = w->here->regs.vector;
 	if (vector == VEC_DB) {
 		get_debugreg(w->dr6, 6);
 		set_debugreg(DR6_RESERVED, 6);
@@ -449,7 +457,7 @@ static bool make_trip(struct vcpu *v, bool again)
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
 	v->stats.exits++;
-	if (is_host_irq(vector) || w->data->noted)
+	if (is_host_irq(vector) || w->here->noted)
 		replay_host_event(v, vector);
 	vcpu_guest_end(v);
 	return true;
@@ -458,7 +466,7 @@ static bool make_trip(struct vcpu *v, bool again)
 /* The exit was the host's business alone, and that is done? */
 static bool may_go_back(const struct vcpu *v)
 {
-	const struct world_data *d = v->world->data;
+	const struct world_data *d = v->world->here;
 
 	return is_host_irq(d->regs.vector) && !d->noted &&
 	       !v->world->bouncing && !v->world->nudge;
@@ -469,7 +477,7 @@ static bool may_go_back(const struct vcpu *v)
  * its interrupt handled: the registers stay where the switch has put them. Returns
  * the exit vector, or -1 when something came up before the first entry.
  */
-static int enter_guest(struct vcpu *v)
+static noinline int enter_guest(struct vcpu *v)
 {
 	int vector = -1;
 
@@ -478,15 +486,15 @@ static int enter_guest(struct vcpu *v)
 	trace_popf_entry(v);
 	while (make_trip(v, vector >= 0)) {
 		/* No entry: the registers are still those of the exit before. */
-		if (vector >= 0 && v->world->data->regs.vector == EXIT_ABORT)
+		if (vector >= 0 && v->world->here->regs.vector == EXIT_ABORT)
 			break;
-		vector = v->world->data->regs.vector;
+		vector = v->world->here->regs.vector;
 		if (!may_go_back(v))
 			break;
-		if (v->world->data->crossed)
+		if (v->world->here->crossed)
 			fast_again(v);
 	}
-	if (vector >= 0 && v->world->data->crossed)
+	if (vector >= 0 && v->world->here->crossed)
 		fast_finish(v);
 	local_irq_enable();
 	preempt_enable();

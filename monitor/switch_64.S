@@ -105,6 +105,16 @@
 772:
 .endm
 
+/*
+ * Equal if DS and ES are null in both worlds, as in 64-bit code: then they are null
+ * now, and loading them would change nothing. Each load is a trip through the
+ * processor's microcode, or QEMU's. Clobbers rax.
+ */
+.macro DATA_SEGMENTS_ARE_NULL
+	movl	WD_ds(%rbx), %eax
+	orl	WD_host_ds(%rbx), %eax
+.endm
+
 	.section .rodata.popf_switch, "a"
 	.balign 64
 SYM_CODE_START_NOALIGN(popf_switch_start)
@@ -162,10 +172,13 @@ SYM_CODE_START_NOALIGN(popf_switch_start)
 	lldt	%ax
 9:
 	/* Segments, while a fault can still be told from the guest's. */
+	DATA_SEGMENTS_ARE_NULL
+	je	3f
 	movzwl	WD_ds(%rbx), %eax
 	movl	%eax, %ds
 	movzwl	WD_es(%rbx), %eax
 	movl	%eax, %es
+3:
 	movzwl	WD_fs(%rbx), %eax
 	movl	%eax, %fs
 	movzwl	WD_gs(%rbx), %eax
@@ -306,10 +319,13 @@ leave:
 	je	9f
 	lldt	%ax
 9:
+	DATA_SEGMENTS_ARE_NULL
+	je	3f
 	movzwl	WD_host_ds(%rbx), %eax
 	movl	%eax, %ds
 	movzwl	WD_host_es(%rbx), %eax
 	movl	%eax, %es
+3:
 	movzwl	WD_host_fs(%rbx), %eax
 	movl	%eax, %fs
 	movzwl	WD_host_gs(%rbx), %eax
@@ -580,10 +596,13 @@ SYM_INNER_LABEL(stub_sysenter, SYM_L_LOCAL)
 	pushq	$EXIT_SYSENTER
 	jmp	save_and_leave
 
-/* Vectors, STUB_SIZE bytes apart. */
+/*
+ * Vectors, SWITCH_STUB_SIZE bytes apart, from SWITCH_STUB_FIRST on: so the host's
+ * timer and the exceptions lie in the page of the code that they jump to.
+ */
 	.balign 16
 SYM_INNER_LABEL(stubs, SYM_L_LOCAL)
-vector = 0
+vector = SWITCH_STUB_FIRST
 .rept 256
 	.balign 16
 	LANDING
@@ -593,7 +612,7 @@ vector = 0
 .endif
 	pushq	$vector
 	jmp	save_and_leave
-vector = vector + 1
+vector = (vector + 1) & 255
 .endr
 SYM_INNER_LABEL(popf_switch_end, SYM_L_GLOBAL)
 SYM_CODE_END(popf_switch_start)

@@ -59,13 +59,19 @@ static void idt_set(struct world *w, u32 vector, u64 handler, u8 ist, u8 dpl)
 	*(u32 *)(gate + 12) = 0;
 }
 
+static u64 stub_offset(u32 vector)
+{
+	return popf_switch_layout.stubs +
+	       (vector - SWITCH_STUB_FIRST) % 256 * SWITCH_STUB_SIZE;
+}
+
 static void world_fill_idt(struct world *w)
 {
 	const struct switch_layout *l = &popf_switch_layout;
 	u32 i;
 
 	for (i = 0; i < 256; i++)
-		idt_set(w, i, w->base + l->stubs + i * SWITCH_STUB_SIZE, 0,
+		idt_set(w, i, w->base + stub_offset(i), 0,
 			i == VEC_BP || i == VEC_OF ? 3 : 0);
 	idt_set(w, VEC_DF, w->base + l->df, IST_DF, 0);
 	idt_set(w, VEC_NMI, w->base + l->nmi, IST_NMI, 0);
@@ -148,13 +154,11 @@ static void world_map_region(struct vcpu *v)
 	region_map_code(vm, v->id);
 #define MAP(off, page) \
 	region_map(vm, v->id, (off) >> PAGE_SHIFT, __pa(page), false, true)
-	MAP(REGION_DATA_OFF, w->data);
 	MAP(REGION_GDT_OFF, w->gdt);
 	MAP(REGION_GDT_POPF_OFF, w->gdt_popf);
 	MAP(REGION_CROSS_OFF, w->cross);
 	MAP(REGION_CROSS_POPF_OFF, w->gdt_popf);
 	MAP(REGION_IDT_OFF, w->idt);
-	MAP(REGION_TSS_OFF, w->tss);
 	region_map(vm, v->id, REGION_VPAGE_OFF >> PAGE_SHIFT,
 		   page_to_phys(w->window.pages[0]), false, true);
 	for (i = 0; i < 4; i++)
@@ -171,26 +175,44 @@ static void *world_page(bool *failed)
 	return p;
 }
 
+/* TSS and data share a page with popf's half of the GDT. */
+static void *in_popf_page(const struct world *w, u32 off)
+{
+	BUILD_BUG_ON(REGION_TSS_OFF - REGION_GDT_OFF <= WORLD_GDT_LIMIT);
+	BUILD_BUG_ON(REGION_TSS_OFF + TSS_LIMIT >= REGION_DATA_OFF);
+	BUILD_BUG_ON(REGION_DATA_OFF - REGION_GDT_POPF_OFF +
+			     sizeof(struct world_data) >
+		     PAGE_SIZE);
+	return (u8 *)w->gdt_popf + (off - REGION_GDT_POPF_OFF);
+}
+
+/* The switch looks at DS and ES at once. */
+static_assert(offsetof(struct world_data, es) == offsetof(struct world_data, ds) + 2);
+static_assert(offsetof(struct world_data, host_es) ==
+	      offsetof(struct world_data, host_ds) + 2);
+
 static bool world_alloc_pages(struct world *w)
 {
 	bool failed = false;
 	u32 i;
 
-	w->data = world_page(&failed);
 	w->gdt = world_page(&failed);
 	w->gdt_popf = world_page(&failed);
 	w->cross = world_page(&failed);
 	w->idt = world_page(&failed);
-	w->tss = world_page(&failed);
 	for (i = 0; i < 4; i++)
 		w->ist[i] = world_page(&failed);
+	if (w->gdt_popf) {
+		w->tss = in_popf_page(w, REGION_TSS_OFF);
+		w->data = in_popf_page(w, REGION_DATA_OFF);
+	}
 	return !failed;
 }
 
 static void world_free_pages(struct world *w)
 {
-	void *pages[] = { w->data, w->gdt,    w->gdt_popf, w->cross,  w->idt,
-			  w->tss,  w->ist[0], w->ist[1],   w->ist[2], w->ist[3] };
+	void *pages[] = { w->gdt,    w->gdt_popf, w->cross,  w->idt,
+			  w->ist[0], w->ist[1],	  w->ist[2], w->ist[3] };
 	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
@@ -250,6 +272,14 @@ void vcpu_bt_stats(struct vcpu *v, struct bt_stats *out)
 	mutex_unlock(&v->world->bt_lock);
 }
 
+static void set_base(struct vcpu *v)
+{
+	struct world *w = v->world;
+
+	w->base = region_vcpu_base(v->vm, v->id);
+	w->here = (void *)(w->base + REGION_DATA_OFF);
+}
+
 int world_create(struct vcpu *v)
 {
 	u32 tc_size = clamp(tc_mib, 1, 128) * 2u << 19;
@@ -262,7 +292,7 @@ int world_create(struct vcpu *v)
 	v->world = w;
 	spin_lock_init(&w->stale_lock);
 	mutex_init(&w->bt_lock);
-	w->base = region_vcpu_base(v->vm, v->id);
+	set_base(v);
 	tc_size = round_up(tc_size, 0x200000);
 	if (!world_alloc_pages(w))
 		goto out_pages;
@@ -295,7 +325,7 @@ int world_rebase(struct vcpu *v)
 	struct world *w = v->world;
 	int ret;
 
-	w->base = region_vcpu_base(v->vm, v->id);
+	set_base(v);
 	world_fill_idt(w);
 	world_fill_tss(w);
 	world_fill_gdt(w);
@@ -478,18 +508,18 @@ static void world_prepare_host(struct world *w)
 	struct desc_ptr gdt;
 
 	native_store_gdt(&gdt);
-	memcpy(w->cross, (void *)gdt.address, HOST_GDT_ENTRIES * 8);
+	memcpy((void *)(w->base + REGION_CROSS_OFF), (void *)gdt.address,
+	       HOST_GDT_ENTRIES * 8);
 }
 
 /* Guest user code shall find no selectors of popf's that it can load. */
 static void world_hide_tc_selectors(struct world *w)
 {
-	u8 *cs = (u8 *)&w->gdt_popf[((WORLD_TC_CS & ~7) - 0x1000) >> 3];
-	u8 *ss = (u8 *)&w->gdt_popf[((WORLD_TC_SS & ~7) - 0x1000) >> 3];
+	u8 *gdt = (u8 *)(w->base + REGION_GDT_POPF_OFF) - 0x1000;
 
 	/* The access bytes: switch_64.S does the same. */
-	cs[5] = w->user ? 0 : ACCESS_CODE_DPL3;
-	ss[5] = w->user ? 0 : ACCESS_DATA_DPL3;
+	gdt[(WORLD_TC_CS & ~7) + 5] = w->user ? 0 : ACCESS_CODE_DPL3;
+	gdt[(WORLD_TC_SS & ~7) + 5] = w->user ? 0 : ACCESS_DATA_DPL3;
 }
 
 static void world_set_cr4(const struct vcpu *v)
@@ -497,11 +527,11 @@ static void world_set_cr4(const struct vcpu *v)
 	struct world_data *d = v->world->data;
 	u64 flip = v->world->user ? world_user_cr4(v) : 0;
 
-	d->fsgsbase = boot_cpu_has(X86_FEATURE_FSGSBASE) &&
+	d->fsgsbase = static_cpu_has(X86_FEATURE_FSGSBASE) &&
 		      !(flip & X86_CR4_FSGSBASE);
 	d->cr4_keep = ~(u64)(X86_CR4_PGE | X86_CR4_PCE | X86_CR4_PKE |
 			     X86_CR4_TSD | X86_CR4_DE | X86_CR4_UMIP);
-	if (boot_cpu_has(X86_FEATURE_UMIP))
+	if (static_cpu_has(X86_FEATURE_UMIP))
 		flip |= X86_CR4_UMIP;
 	d->cr4_flip = flip;
 }
@@ -525,7 +555,7 @@ static void world_set_cr0(const struct vcpu *v)
 void world_switch(struct vcpu *v, bool again)
 {
 	struct world *w = v->world;
-	struct world_data *d = w->data;
+	struct world_data *d = w->here;
 	u64 host_xcr = 0;
 
 	world_prepare_host(w);
@@ -538,10 +568,11 @@ void world_switch(struct vcpu *v, bool again)
 		world_set_cr4(v);
 	}
 	d->regs.vector = EXIT_POISON;
-	d->noted = 0;
-	d->nmi_noted = 0;
-	d->mc_noted = 0;
-	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
+	/* One by one, lest gcc fetch a zero for two of them from .rodata. */
+	WRITE_ONCE(d->noted, 0);
+	WRITE_ONCE(d->nmi_noted, 0);
+	WRITE_ONCE(d->mc_noted, 0);
+	if (static_cpu_has(X86_FEATURE_OSXSAVE)) {
 		host_xcr = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		if (v->xcr0 && v->xcr0 != host_xcr)
 			xsetbv(XCR_XFEATURE_ENABLED_MASK, v->xcr0);

@@ -7,16 +7,19 @@
  * Each vCPU owns REGION_VCPU_SIZE bytes of the region's 512 GiB slot:
  *
  *	0x0000	code (2 pages, the same copy for all)	supervisor, RX
- *	0x2000	struct world_data, its end is RSP0	supervisor, RW
- *	0x3000	GDT, guest's half (512 entries)
- *	0x4000	GDT, popf's half
- *	0x5000	crossing GDT, host's entries
- *	0x6000	crossing GDT, popf's half (same frame as 0x4000)
- *	0x7000	IDT
- *	0x8000	TSS
- *	0x9000	IST stacks: #DF, NMI, #DB, #MC, a page each
- *	0xd000	vCPU page (same frame as the TC window's)
+ *	0x2000	GDT, guest's half (512 entries)		supervisor, RW
+ *	0x3000	GDT, popf's half (8 entries)
+ *	0x3080	TSS
+ *	0x3100	struct world_data, its end is RSP0
+ *	0x4000	crossing GDT, host's entries
+ *	0x5000	crossing GDT, popf's half (same frame as 0x3000)
+ *	0x6000	IDT
+ *	0x7000	IST stacks: #DF, NMI, #DB, #MC, a page each
+ *	0xb000	vCPU page (same frame as the TC window's)
  *	0x10000	LDT (16 pages, there once the guest has one)
+ *
+ * Every switch begins with an empty TLB, so what it needs lies on few pages; and they
+ * have page numbers for which Linux's own hot pages do not compete (vcpu_page.h).
  *
  * Invariants:
  *  1. The same bytes are at the same gva in the host's page table (a planted
@@ -34,18 +37,19 @@
 #define REGION_SLOTS 16 /* of 512 GiB, that Linux leaves to hypervisors */
 #define REGION_SLOT_SHIFT 39
 #define REGION_VM_SHIFT 30 /* each VM has 1 GiB of the slot */
+#define REGION_VCPU_FIRST 0x74000
 #define REGION_VCPU_SIZE 0x20000
 #define REGION_CODE_OFF 0x0000
 #define REGION_CODE_SIZE 0x2000
-#define REGION_DATA_OFF 0x2000
-#define REGION_GDT_OFF 0x3000
-#define REGION_GDT_POPF_OFF 0x4000
-#define REGION_CROSS_OFF 0x5000
-#define REGION_CROSS_POPF_OFF 0x6000
-#define REGION_IDT_OFF 0x7000
-#define REGION_TSS_OFF 0x8000
-#define REGION_IST_OFF 0x9000
-#define REGION_VPAGE_OFF 0xd000
+#define REGION_GDT_OFF 0x2000
+#define REGION_GDT_POPF_OFF 0x3000
+#define REGION_TSS_OFF 0x3080
+#define REGION_DATA_OFF 0x3100
+#define REGION_CROSS_OFF 0x4000
+#define REGION_CROSS_POPF_OFF 0x5000
+#define REGION_IDT_OFF 0x6000
+#define REGION_IST_OFF 0x7000
+#define REGION_VPAGE_OFF 0xb000
 #define REGION_LDT_OFF 0x10000
 #define REGION_LDT_PAGES 16 /* all that a selector can name */
 #define REGION_PAGES 32
@@ -70,6 +74,10 @@
 #define HOST_CS 0x10
 #define HOST_SS 0x18
 #define HOST_GDT_ENTRIES 16
+
+/* The stubs of the 256 vectors: one of this size each, this one first. */
+#define SWITCH_STUB_SIZE 16
+#define SWITCH_STUB_FIRST 224
 
 /* IST numbers, 1-based, as in gates. */
 #define IST_DF 1

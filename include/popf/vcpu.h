@@ -145,6 +145,17 @@ struct vcpu {
 	struct kvm_run *run; /* shared with userland: read fields once */
 	u8 *pio_data; /* page after it */
 
+	/* Up here, with what else every trip to the guest needs, in one page. */
+	struct lapic *lapic; /* NULL: local APIC in userland */
+	struct bt *bt;
+	struct shadow *shadow; /* the VM's */
+	struct vcpu_page *page; /* host mapping of the vCPU page */
+	u8 *bounce_data; /* host mapping of WINDOW_BOUNCE_DATA */
+	struct world *world; /* world switch state, monitor/world.c */
+	void *fpu; /* struct fpu_guest * in the module */
+	struct recording *recording; /* NULL: nobody records, see record.h */
+	struct vcpu_stats stats;
+
 	/* Registers: canonical when tpc == 0. */
 	struct vcpu_regs regs;
 	tpc_t tpc;
@@ -213,15 +224,6 @@ struct vcpu {
 	struct vcpu_code_store code_store[VCPU_CODE_STORES];
 
 	struct vcpu_cpuid cpuid;
-	struct lapic *lapic; /* NULL: local APIC in userland */
-	struct bt *bt;
-	struct shadow *shadow; /* the VM's */
-	struct vcpu_page *page; /* host mapping of the vCPU page */
-	u8 *bounce_data; /* host mapping of WINDOW_BOUNCE_DATA */
-	struct world *world; /* world switch state, monitor/world.c */
-	void *fpu; /* struct fpu_guest * in the module */
-	struct recording *recording; /* NULL: nobody records, see record.h */
-	struct vcpu_stats stats;
 };
 
 /* Long mode at CPL 0: what the translator runs; CPL 3: direct execution. */
