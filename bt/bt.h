@@ -58,6 +58,9 @@
 #define FIXED_MISS 0x200u /* end of every pad chain */
 #define FIXED_SIZE 0x400u
 
+/* Of a return's check, lea rcx, [rcx + disp32]: translate_branch.c */
+#define RETURN_CHECK_BYTES 7u
+
 /* Host register numbers beyond a byte's reach need REX; these are enough. */
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 
@@ -160,7 +163,8 @@ struct tu_exit {
 	};
 	u32 base; /* TC offset of the TU */
 	u32 stub : 12; /* the int3, relative to base */
-	u32 site : 12; /* FORM_JMP, FORM_SHORT: == stub; FORM_JCC: the jcc */
+	u32 site : 12; /* FORM_JMP, FORM_SHORT: == stub; FORM_JCC: the jcc;
+			* INDIRECT: where the return's check goes */
 	u32 kind : 3; /* enum bt_exit_kind */
 	u32 form : 2; /* enum exit_form */
 	u32 indirect : 1; /* STEP */
@@ -307,6 +311,7 @@ struct bt {
 	u32 bounce_end; /* offset of the bounce's int3; 0: none */
 	struct bt_recorder *recorder; /* NULL: nobody records */
 	bool fsgsbase_off; /* the guest's CR4 lacks it */
+	bool settled; /* there was a renewal */
 	gva_t stop[BT_STOPS];
 	u32 nstops;
 	u64 renew_seen; /* renew.c: TUs translated by the last look */
@@ -486,6 +491,7 @@ void cpage_reap(struct bt *bt);
 void link_set(struct bt *bt, struct tu_exit *x, struct tu *to, u32 off);
 void link_clear(struct bt *bt, struct tu_exit *x);
 void link_forget(struct bt *bt, struct tu_exit *x);
+void return_set(struct bt *bt, struct tu_exit *x, gva_t target);
 void wait_add(struct bt *bt, struct tu_exit *x);
 void wait_del(struct bt *bt, struct tu_exit *x);
 void link_in_buffer(struct bt *bt);

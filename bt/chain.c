@@ -132,6 +132,36 @@ void link_waiting(struct bt *bt, struct tu *tu, gva_t gpc, u32 off)
 	}
 }
 
+/*
+ * x is the exit of a return that has not run before: put its check for target where
+ * the jmp to x is, and link the exit in front of x there. A target that a disp32 does
+ * not reach gets a jmp past check and jrcxz instead.
+ */
+void return_set(struct bt *bt, struct tu_exit *x, gva_t target)
+{
+	u8 check[RETURN_CHECK_BYTES] = { 0x48, 0x8d, 0x89 };
+	static const u8 skip[] = { 0xeb, RETURN_CHECK_BYTES };
+	u8 *code = off_to_host(bt, x->base + x->site);
+	u32 disp = (u32)-target, off;
+	struct tu_exit *jmp = x - 1;
+	struct tu *to;
+
+	if (*code != 0xe9)
+		return;
+	if (!fits_s32(-target)) {
+		site_write(code, skip, sizeof(skip));
+		return;
+	}
+	memcpy(check + 3, &disp, 4);
+	site_write(code, check, sizeof(check));
+	jmp->kind = BT_EXIT_DIRECT;
+	jmp->target = target;
+	if (find_target(bt, target, jmp->mode, &to, &off))
+		link_set(bt, jmp, to, off);
+	else
+		wait_add(bt, jmp);
+}
+
 /* Where instruction gpc starts in the TU under way, as a TC offset; 0: nowhere. */
 u32 find_in_buffer(const struct bt *bt, gva_t gpc)
 {

@@ -112,7 +112,7 @@ int bt_enter(struct bt *bt, gva_t gpc, u32 mode, tpc_t *tpc)
 	return 0;
 }
 
-/* The exit that a link token stands for, if it still waits; or NULL. */
+/* The exit that a link token stands for, if its TU is still there; or NULL. */
 static struct tu_exit *link_resolve(struct bt *bt, const struct bt_exit *exit)
 {
 	uintptr_t token = (uintptr_t)exit->link;
@@ -127,10 +127,8 @@ static struct tu_exit *link_resolve(struct bt *bt, const struct bt_exit *exit)
 	for (i = 0; i < tu->nexit; i++) {
 		struct tu_exit *x = &tu->exit[i];
 
-		if (x->kind == BT_EXIT_DIRECT && !x->to &&
-		    x->base + x->stub == token - 1 &&
-		    x->target == exit->target)
-			return x;
+		if (x->base + x->stub == token - 1)
+			return x->kind == exit->kind ? x : NULL;
 	}
 	return NULL;
 }
@@ -151,7 +149,7 @@ int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc)
 		return enter_new(bt, exit->target, exit->mode, false, tpc);
 	bt->stats.lookup_hits++;
 	x = link_resolve(bt, exit);
-	if (x) {
+	if (x && !x->to && x->target == exit->target) {
 		wait_del(bt, x);
 		link_set(bt, x, to, off);
 	}
@@ -180,6 +178,15 @@ int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc)
 	audit(bt);
 	*tpc = off_to_tpc(bt, tu->off + tu->entry);
 	return ret;
+}
+
+void bt_learn(struct bt *bt, const struct bt_exit *exit, gva_t target)
+{
+	struct tu_exit *x = link_resolve(bt, exit);
+
+	if (x && x->kind == BT_EXIT_INDIRECT)
+		return_set(bt, x, target);
+	audit(bt);
 }
 
 void bt_flush(struct bt *bt)

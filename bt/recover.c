@@ -37,6 +37,9 @@ static void exit_fill(struct bt_exit *out, const struct tu *tu,
 		out->gpc = x->target;
 		out->link = (void *)(uintptr_t)(x->base + x->stub + 1ul);
 		break;
+	case BT_EXIT_INDIRECT:
+		out->link = (void *)(uintptr_t)(x->base + x->stub + 1ul);
+		break;
 	case BT_EXIT_CALLOUT:
 	case BT_EXIT_UD:
 		out->gpc = x->gpc;

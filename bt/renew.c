@@ -33,6 +33,7 @@ bool bt_renew(struct bt *bt)
 	if (fresh > RENEW_NEW || dropped < RENEW_DROPPED)
 		return false;
 	bt->stats.renewals++;
+	bt->settled = true;
 	bt_flush(bt);
 	if (bt->ops->vacant && bt->ops->vacant(bt->opaque))
 		cache_release(bt);

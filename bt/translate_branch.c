@@ -9,6 +9,13 @@
  * committed, and the low 16 bits of the target choose where to jump in the target
  * table: to a pad (ibl.c) that verifies and restores RCX. No flags are touched.
  * From the commit on the guest is at ibl_target.
+ *
+ * Returns, once the guest has settled (renew.c): most of what runs again and again has
+ * one caller. So a return compares its target with the one it had the first time, and if
+ * they are equal it goes there by a direct jmp, which needs neither the table nor the
+ * pad. (Returns that are compared with where they were expected to go: Hiser et al., CGO
+ * 2007.) Until it has run once, a jmp in the comparison's place leads to an exit from
+ * which bt_learn() makes the comparison.
  */
 #include "emit.h"
 
@@ -280,6 +287,52 @@ void translate_call(struct bt *bt)
 	emit_launch(bt, in->gpc);
 }
 
+/*
+ * The end of a return, RCX spilled, the guest at ibl_target:
+ *
+ *	site:	jmp learn		then: lea rcx, [rcx - target]
+ *		jrcxz hit
+ *		(launch)
+ *	hit:	mov rcx, [spill]
+ *		jmp target		an exit of no kind until there is a target
+ *	learn:	mov rcx, [spill]
+ *		int3			BT_EXIT_INDIRECT, the next exit
+ */
+static void emit_return(struct bt *bt, gva_t gpc)
+{
+	const u16 c = 1u << RCX;
+	struct bt_trans *t = &bt->t;
+	u32 site = t->n, learn, hit, i;
+	struct tu_exit *x;
+
+	rec_add(bt, gpc, c, REC_INDIRECT);
+	learn = emit_jmp32(bt);
+	while (t->n - site < RETURN_CHECK_BYTES)
+		emit1(bt, 0x90);
+	hit = emit_jrcxz(bt);
+	emit_load16(bt, RCX, VP(bt, ibl_target));
+	emit_launch(bt, gpc);
+	emit_patch8(bt, hit);
+	emit_unspill(bt, RCX);
+	rec_add(bt, gpc, 0, REC_INDIRECT);
+	exit_add(bt, BT_EXIT_NONE, FORM_JMP);
+	for (i = 0; i < 5; i++)
+		emit_int3(bt);
+	emit_patch32(bt, learn);
+	rec_add(bt, gpc, c, REC_INDIRECT);
+	emit_unspill(bt, RCX);
+	rec_add(bt, gpc, 0, REC_INDIRECT);
+	x = exit_add(bt, BT_EXIT_INDIRECT, FORM_INT3);
+	x->site = site & (BT_TU_BYTES - 1);
+	emit_int3(bt);
+}
+
+static bool learns_returns(const struct bt *bt)
+{
+	return (bt->cfg.learn_returns || bt->settled) && !bt->recorder &&
+	       !(bt->t.mode & BT_MODE_STEP);
+}
+
 /* POP commits; until ibl_target has what it popped the state is opaque. */
 void translate_ret(struct bt *bt)
 {
@@ -296,6 +349,10 @@ void translate_ret(struct bt *bt)
 		emit2x(bt, 0x48, 0x8d);
 		emit2x(bt, 0xa4, 0x24);
 		emit4(bt, release);
+	}
+	if (learns_returns(bt)) {
+		emit_return(bt, in->gpc);
+		return;
 	}
 	emit_index(bt, RCX);
 	emit_launch(bt, in->gpc);

@@ -165,6 +165,7 @@ static enum emul exit_indirect(struct vcpu *v, const struct bt_exit *x)
 	ret = bt_indirect(v->bt, target, x->mode, &tpc);
 	if (ret)
 		return run_fetch_failed(v, target, ret);
+	bt_learn(v->bt, x, target);
 	recording_going(v, tpc, POPF_RECORD_INDIRECT);
 	v->tpc = tpc;
 	return EMUL_DONE;

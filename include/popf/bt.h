@@ -61,6 +61,7 @@ struct bt_config {
 	bool tsc_callout; /* RDTSC must be a callout */
 	bool apic_in_place; /* EOI and TSC deadline: bt/translate_msr.c */
 	bool user_return; /* SYSCALL in translated code returns to user mode */
+	bool learn_returns; /* from the start, and not only once the guest has settled */
 	bool audit; /* run bt_audit() after every change */
 	u8 evict; /* enum bt_evict */
 	u32 units; /* pieces of the TC, 4..64 of at least 16 KiB; 0: 8 */
@@ -119,7 +120,7 @@ struct bt_exit {
 	u8 insn_len; /* CALLOUT, UD: guest instruction's length */
 	u8 insn[15]; /* CALLOUT, UD: its bytes as decoded */
 	bool indirect; /* STEP: see there */
-	void *link; /* DIRECT: for bt_chain() */
+	void *link; /* DIRECT: for bt_chain(); INDIRECT: for bt_learn(), or NULL */
 };
 
 /* Guest state at an arbitrary tpc. */
@@ -176,6 +177,12 @@ int bt_chain(struct bt *bt, const struct bt_exit *exit, tpc_t *tpc);
 
 /* After BT_EXIT_INDIRECT: find or translate, fill the indirect table. As bt_enter(). */
 int bt_indirect(struct bt *bt, gva_t target, u32 mode, tpc_t *tpc);
+
+/*
+ * After that: if the exit is of a return that has never been run before, it will go to
+ * target without the table whenever that is where it goes.
+ */
+void bt_learn(struct bt *bt, const struct bt_exit *exit, gva_t target);
 
 /* Guest state at tpc (untrusted): 0, or -ENOENT when tpc is in no TU. */
 int bt_recover(struct bt *bt, tpc_t tpc, struct bt_state *out);

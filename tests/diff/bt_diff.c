@@ -571,6 +571,7 @@ enum diff_outcome diff_one(struct rig *rig, u64 seed, u64 place, int features,
 	enum diff_outcome ret;
 
 	diff_make(&c, seed, place, features);
+	rig_learn_returns(rig, seed & 1);
 	ret = diff_run(rig, &c, true, stats);
 	if (ret == DIFF_DIFFERS) {
 		diff_minimise(rig, &c);

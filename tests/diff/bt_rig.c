@@ -481,6 +481,11 @@ void rig_init(struct rig *rig, u32 tc_size)
 	rig->no_wild_stack = !wild_stack_works();
 }
 
+void rig_learn_returns(struct rig *rig, bool on)
+{
+	rig->bt->cfg.learn_returns = on;
+}
+
 void rig_exit(struct rig *rig)
 {
 	stack_t off = { .ss_flags = SS_DISABLE };
@@ -784,6 +789,8 @@ static bool handle_exit(struct rig *rig, struct rig_state *st,
 		if (rig->on_enter)
 			rig->on_enter(rig, st->rip);
 		ret = bt_indirect(rig->bt, st->rip, x.mode, &tpc);
+		if (!ret)
+			bt_learn(rig->bt, &x, st->rip);
 		break;
 	case BT_EXIT_CALLOUT:
 		st->rip = x.gpc;

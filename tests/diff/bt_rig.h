@@ -99,6 +99,8 @@ struct rig {
 /* Map everything and create the translator. tc_size as for bt_create(). */
 void rig_init(struct rig *rig, u32 tc_size);
 void rig_exit(struct rig *rig);
+/* Do returns that are translated from now on learn where they go? */
+void rig_learn_returns(struct rig *rig, bool on);
 /* Room for other guest code, data in it included; one such place at a time. */
 void rig_map_code(u64 at, u64 size);
 /* Guest code at RIG_NEAR or RIG_FAR from now on. */

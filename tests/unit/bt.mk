@@ -5,6 +5,7 @@ bt-rig := tests/diff/bt_rig.c tests/diff/bt_gen.c tests/diff/bt_gen_insn.c \
 unit-extra-test_bt_diff := $(bt-rig) tests/diff/bt_diff.c tests/diff/bt_shrink.c
 unit-extra-test_bt_priv := $(bt-rig)
 unit-extra-test_bt_bounce := $(bt-rig)
+unit-extra-test_bt_return := $(bt-rig)
 unit-extra-test_bt_decode := tests/diff/decode_agree.c
 unit-extra-test_bt_recording := $(bt-rig)
 

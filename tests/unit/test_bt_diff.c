@@ -468,6 +468,7 @@ static int one_traced(u64 seed, u64 place)
 	u32 i;
 
 	rig_place(&rig, place);
+	rig_learn_returns(&rig, seed & 1);
 	gen_init(&g, seed, place, place + RIG_DATA_OFF, (u8 *)place, 0x2000);
 	g.no_flags_push = true;
 	gen_program(&g);
@@ -528,6 +529,7 @@ static int one_stepped(u64 seed, u64 place)
 	bool ok;
 
 	rig_place(&rig, place);
+	rig_learn_returns(&rig, seed & 1);
 	gen_init(&g, seed, place, place + RIG_DATA_OFF, (u8 *)place, 0x2000);
 	g.no_flags_push = true;
 	gen_program(&g);
@@ -619,6 +621,7 @@ static void test_programs_in_a_full_cache_over_changed_code_end_alike(void **s)
 		memory_get(&after_native);
 		memory_set(&initial);
 		set_page();
+		rig_learn_returns(&rig, i & 1);
 		rig_translated(&rig, &st, false, &t);
 		bad += n.stop != RIG_TIMEOUT && !compare(seed_of[slot], &n,
 							 &t);
