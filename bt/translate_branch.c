@@ -327,6 +327,7 @@ static void emit_return(struct bt *bt, gva_t gpc)
 	emit_int3(bt);
 }
 
+/* Recordings are of what a guest does to the table: nobody learns meanwhile. */
 static bool learns_returns(const struct bt *bt)
 {
 	return (bt->cfg.learn_returns || bt->settled) && !bt->recorder &&

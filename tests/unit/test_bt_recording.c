@@ -67,7 +67,6 @@ static void drain(void)
 static int setup(void **state)
 {
 	rig_init(&rig, TC_SIZE);
-	/* Not while somebody records: it would go past the heads. */
 	rig_learn_returns(&rig, true);
 	return 0;
 }
@@ -319,6 +318,27 @@ static void test_places_in_the_middle_are_named(void **state)
 	bt_set_recorder(rig.bt, NULL);
 }
 
+static void test_returns_do_not_learn_meanwhile(void **state)
+{
+	/* call f; int3; f: ret */
+	static const u8 code[] = { 0xe8, 1, 0, 0, 0, 0xcc, 0xc3 };
+	struct rig_state st = { .rip = RIG_NEAR, .gpr[4] = RIG_STACK + 0x1000 };
+	struct rig_result r;
+
+	rig_place(&rig, RIG_NEAR);
+	memcpy((void *)RIG_NEAR, code, sizeof(code));
+	bt_invalidate_gva(rig.bt, RIG_NEAR);
+	start();
+	memset(rig.exits, 0, sizeof(rig.exits));
+	rig_translated(&rig, &st, false, &r);
+	assert_int_equal(r.stop, RIG_END);
+	assert_int_equal(rig.exits[BT_EXIT_INDIRECT], 0);
+	bt_set_recorder(rig.bt, NULL);
+	rig_translated(&rig, &st, false, &r);
+	assert_int_equal(r.stop, RIG_END);
+	assert_int_equal(rig.exits[BT_EXIT_INDIRECT], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -328,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_full_buffer_loses_nothing),
 		cmocka_unit_test(test_nothing_is_emitted_without_a_recorder),
 		cmocka_unit_test(test_places_in_the_middle_are_named),
+		cmocka_unit_test(test_returns_do_not_learn_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

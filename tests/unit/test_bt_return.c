@@ -156,6 +156,8 @@ static void the_function_has_changed(void **state)
 /* Addresses that a disp32 does not reach: not learned, and not asked for again. */
 static void far_away(void **state)
 {
+	const u64 truncated = (u64)(s64)(s32)(RIG_FAR + 5);
+
 	fresh_at(RIG_FAR);
 	put_call(0, FUNCTION, INC_R8);
 	run(0);
@@ -163,6 +165,13 @@ static void far_away(void **state)
 	run(0);
 	assert_int_equal(exits(), 0);
 	assert_int_equal(res.st.gpr[8], 1);
+	/* To where a disp32 made of it would say that it is what was learned. */
+	memcpy((void *)(STACK_TOP - 8), &truncated, 8);
+	st.gpr[4] = STACK_TOP - 8;
+	st.rip = rig.code + FUNCTION;
+	rig_translated(&rig, &st, false, &res);
+	assert_int_equal(res.stop, RIG_FAULT);
+	assert_int_equal(res.st.rip, truncated);
 	rig_place(&rig, RIG_NEAR);
 }
 
