@@ -812,6 +812,34 @@ static void test_nothing_is_renewed_while_somebody_records(void **state)
 	assert_true(bt_renew(guest.bt));
 }
 
+/* Has the return of the TU at tpc, a short one, an exit to learn from? */
+static bool learns(tpc_t tpc)
+{
+	struct bt_exit x;
+	u32 i;
+
+	for (i = 0; i < 256; i++) {
+		bt_exit_at(guest.bt, tpc + i, &x);
+		if (x.kind == BT_EXIT_INDIRECT && x.link)
+			return true;
+	}
+	return false;
+}
+
+static void test_returns_learn_after_a_renewal_and_not_before(void **state)
+{
+	guest.bt->cfg.audit = false;
+	put(0, 0x10, "\xc3", 1);
+	assert_false(learns(enter(CODE + 0x10)));
+	translate_and_drop(5);
+	assert_false(bt_renew(guest.bt));
+	put(0, 0x20, "\xc3", 1);
+	assert_false(learns(enter(CODE + 0x20)));
+	assert_true(bt_renew(guest.bt));
+	assert_true(learns(enter(CODE + 0x10)));
+	assert_true(bt_audit(guest.bt));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -853,6 +881,7 @@ int main(void)
 		TEST(test_any_tpc_gives_none_or_something_real),
 		TEST(test_a_settled_guest_whose_code_was_dropped_is_renewed_once),
 		TEST(test_nothing_is_renewed_while_somebody_records),
+		TEST(test_returns_learn_after_a_renewal_and_not_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
