@@ -226,6 +226,9 @@ struct vcpu {
 	struct vcpu_cpuid cpuid;
 };
 
+static_assert(offsetof(struct vcpu, walk) <= POPF_PAGE_SIZE,
+	      "what every trip needs is in the first page");
+
 /* Long mode at CPL 0: what the translator runs; CPL 3: direct execution. */
 static inline u8 vcpu_cpl(const struct vcpu *v)
 {
