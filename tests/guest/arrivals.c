@@ -12,8 +12,6 @@
 #define LVT_MASKED 0x10000
 #define PERIOD 200000 /* ns */
 #define WANTED 40ul
-/* popf's own, and nothing of the guest's. */
-#define WINDOW_VCPU_PAGE 0xfffffffff0000000ul
 
 USER_ASM(spin, "1: cmpq %rbx, 0x20000000\n jb 1b\n int3");
 USER_ASM32(spin32, "1: cmpl %ebx, 0x20000000\n jb 1b\n int3");
@@ -292,8 +290,8 @@ TEST(a_stack_that_is_not_there_is_a_double_fault)
 /* The monitor has memory there; the guest has not, and must not reach it so. */
 TEST(a_stack_in_the_monitors_memory_is_a_double_fault)
 {
-	expect_double_fault(WINDOW_VCPU_PAGE + 0x800);
-	expect_double_fault(WINDOW_VCPU_PAGE + 0x1000);
+	expect_double_fault(POPF_VCPU_PAGE + 0x800);
+	expect_double_fault(POPF_VCPU_PAGE + 0x1000);
 }
 
 static void protect_stack(void)

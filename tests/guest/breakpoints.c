@@ -515,8 +515,9 @@ TEST(dr4_and_dr5_are_undefined_with_debug_extensions)
 TEST(addresses_of_the_monitor_can_be_watched_in_vain)
 {
 	static const u64 page[] = {
-		0xffff800000000000, 0xffff800000002000, 0xffff800000002ff8, 0xffff800000008000,
-		0xfffffffff0000000, 0xfffffffff0000080, 0xfffffffff0100000, 0xfffffffff0200000,
+		POPF_REGION, POPF_REGION + 0x3000, POPF_REGION + 0x3108, POPF_REGION + 0x6000,
+		POPF_VCPU_PAGE, POPF_VCPU_PAGE + 0x80, POPF_WINDOW + 0x100000,
+		POPF_WINDOW + 0x238000,
 	};
 	u64 i;
 

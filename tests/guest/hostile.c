@@ -6,8 +6,6 @@
  */
 #include "x86.h"
 
-#define WINDOW 0xfffffffff0000000ul
-#define WINDOW_SIZE 0x1000000ul
 #define REGION 0xffff800000000000ul
 
 /*
@@ -28,22 +26,22 @@ static void scribble(u64 from, u64 to, u64 step, u64 value)
 
 TEST(zeros_over_the_vcpu_page)
 {
-	scribble(WINDOW, WINDOW + 0x3000, 8, 0);
+	scribble(POPF_VCPU_PAGE, POPF_WRITABLE_END, 8, 0);
 }
 
 TEST(ones_over_the_vcpu_page)
 {
-	scribble(WINDOW, WINDOW + 0x3000, 8, ~0ul);
+	scribble(POPF_VCPU_PAGE, POPF_WRITABLE_END, 8, ~0ul);
 }
 
 TEST(kernel_addresses_over_the_vcpu_page)
 {
-	scribble(WINDOW, WINDOW + 0x3000, 8, 0xffffffff81000000);
+	scribble(POPF_VCPU_PAGE, POPF_WRITABLE_END, 8, 0xffffffff81000000);
 }
 
 TEST(scribbles_all_over_the_window)
 {
-	scribble(WINDOW, WINDOW + WINDOW_SIZE, 0x1f8, 0x4141414141414141);
+	scribble(POPF_WINDOW, POPF_WINDOW + 0x1000000, 0x1f8, 0x4141414141414141);
 }
 
 TEST(scribbles_all_over_the_region)
@@ -61,7 +59,7 @@ TEST(jumps_everywhere)
 		u64 va;
 
 		seed = seed * 6364136223846793005ul + 1442695040888963407ul;
-		va = i & 1 ? WINDOW + (seed >> 40) : seed;
+		va = i & 1 ? POPF_WINDOW + (seed >> 40) : seed;
 		CATCH(&t, call_at(va));
 	}
 }

@@ -8,10 +8,6 @@
  */
 #include "x86.h"
 
-/* popf's window, where it is by default, and how large it is at most. */
-#define WINDOW 0xfffffffff0000000ul
-#define WINDOW_SIZE 0x8200000ul
-
 static u64 root(void)
 {
 	return read_cr3() & PTE_ADDR;
@@ -80,7 +76,7 @@ TEST(places_where_a_host_would_be_are_closed)
 {
 	u64 va, open = 0;
 
-	for (va = WINDOW + WINDOW_SIZE; va < 0xffffffffffe00000; va += 0x8000)
+	for (va = POPF_WINDOW + POPF_WINDOW_SIZE; va < 0xffffffffffe00000; va += 0x8000)
 		open += can_read(va);
 	for (va = 0xfffffe0000000000; va < 0xfffffe0000100000; va += PAGE_SIZE)
 		open += can_read(va);
@@ -95,13 +91,17 @@ TEST(places_where_a_host_would_be_are_closed)
  * popf's window is readable for the guest's kernel, as everything that translated
  * code needs; only the vCPU page and the bounce data behind it are writable.
  */
-TEST(popfs_window_is_read_only_but_for_its_first_pages)
+TEST(popfs_window_is_read_only_but_for_the_vcpu_page_and_bounce_data)
 {
 	u64 va, writable = 0;
 
-	for (va = WINDOW + 0x3000; va < WINDOW + WINDOW_SIZE; va += PAGE_SIZE * 3)
-		writable += can_write(va);
-	CHECK_EQ(writable, 0);
+	for (va = POPF_VCPU_PAGE; va < POPF_WRITABLE_END; va += PAGE_SIZE)
+		CHECK_EQ(can_write(va + PAGE_SIZE - 8), 1);
+	for (va = POPF_WINDOW; va < POPF_WINDOW + 0x400000; va += PAGE_SIZE)
+		writable += can_write(va + PAGE_SIZE - 8);
+	CHECK_EQ(writable, (POPF_WRITABLE_END - POPF_VCPU_PAGE) / PAGE_SIZE);
+	for (; va < POPF_WINDOW + POPF_WINDOW_SIZE; va += PAGE_SIZE * 3)
+		CHECK_EQ(can_write(va), 0);
 }
 
 /*

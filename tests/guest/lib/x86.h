@@ -7,6 +7,18 @@
 
 #include "guest.h"
 
+/*
+ * popf's window, where it is by default, how large it is at most, and what in it ring 3
+ * may write: the vCPU page and the bounce data (include/popf/vcpu_page.h). That these
+ * are where they are is for isolation.c to see.
+ */
+#define POPF_WINDOW 0xfffffffff0000000ul
+#define POPF_WINDOW_SIZE 0x8400000ul
+#define POPF_VCPU_PAGE (POPF_WINDOW + 0x77000)
+#define POPF_WRITABLE_END (POPF_VCPU_PAGE + 0x3000)
+/* The first vCPU's part of the switch region: monitor/world.h. */
+#define POPF_REGION 0xffff800000074000ul
+
 #define RF_CF 0x1ul
 #define RF_PF 0x4ul
 #define RF_AF 0x10ul
