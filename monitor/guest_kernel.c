@@ -259,6 +259,8 @@ enum emul run_kernel_exit(struct vcpu *v, u32 vector)
 	case VEC_BP:
 		return kernel_trap(v);
 	case VEC_PF:
+		if (!(error & PF_ERR_PRESENT) && window_maps(&v->world->window, d->cr2))
+			return EMUL_DONE; /* see there */
 		if (error & PF_ERR_FETCH)
 			return vcpu_stop(v, "translated code jumped to %llx",
 					 (unsigned long long)d->cr2);

@@ -77,6 +77,12 @@ struct window {
 
 int window_create(struct window *w, gva_t base, u32 tc_size);
 void window_destroy(struct window *w);
+/*
+ * Is something of the window at gva? Then it is in each kernel root, at all times; but
+ * when another CPU takes a guest's table out of the way to it, a processor may still
+ * remember the table that it was in, cleared. It finds the new way when it looks again.
+ */
+bool window_maps(const struct window *w, gva_t gva);
 /* Give WINDOW_RECORD memory, zeroed; it stays. 0 or -ENOMEM. */
 int window_add_record(struct window *w);
 /* Host mapping of an offset of the window that has memory behind it. */

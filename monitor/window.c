@@ -119,6 +119,14 @@ int window_create(struct window *w, gva_t base, u32 tc_size)
 	return ret;
 }
 
+bool window_maps(const struct window *w, gva_t gva)
+{
+	u64 off = gva - w->base;
+
+	return off < (u64)w->n_pdes * PDE_SPAN &&
+	       (w->pt[off / PDE_SPAN][off % PDE_SPAN >> PAGE_SHIFT] & 1);
+}
+
 int window_add_record(struct window *w)
 {
 	u32 order = get_order(WINDOW_RECORD_SIZE), off, at;

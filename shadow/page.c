@@ -138,6 +138,11 @@ struct shadow_page *shadow_page_get(struct shadow *s, u32 gfn,
 	return sp;
 }
 
+static u64 child_spte(const struct shadow_page *child)
+{
+	return env_page_hpa(child->spt) | SPTE_P | SPTE_W | SPTE_U;
+}
+
 /* Point an empty non-leaf slot at child. */
 void shadow_page_link(struct shadow *s, struct shadow_page *sp, u32 index,
 		      struct shadow_page *child)
@@ -147,8 +152,7 @@ void shadow_page_link(struct shadow *s, struct shadow_page *sp, u32 index,
 	if (env_bug_on(!shadow_slot_add(s, &child->parents, sp, index,
 					child->id)))
 		return;
-	spte_set(sp, index,
-		 env_page_hpa(child->spt) | SPTE_P | SPTE_W | SPTE_U);
+	spte_set(sp, index, child_spte(child));
 }
 
 static void drop_leaf(struct shadow *s, struct shadow_page *sp, u32 index)
@@ -168,6 +172,13 @@ static void drop_leaf(struct shadow *s, struct shadow_page *sp, u32 index)
 	s->stats.zapped++;
 }
 
+static void free_if_orphan(struct shadow *s, struct shadow_page *child)
+{
+	if (!child->parents && child->live && !child->permanent &&
+	    !child->pinned)
+		shadow_page_free(s, child);
+}
+
 static void drop_child(struct shadow *s, struct shadow_page *sp, u32 index)
 {
 	u32 id = shadow_slot_link(s, slot_of(sp, index))->target;
@@ -175,9 +186,29 @@ static void drop_child(struct shadow *s, struct shadow_page *sp, u32 index)
 
 	s->unlinks++;
 	shadow_slot_del(s, &child->parents, sp, index);
-	if (!child->parents && child->live && !child->permanent &&
-	    !child->pinned)
-		shadow_page_free(s, child);
+	free_if_orphan(s, child);
+}
+
+/*
+ * Have a slot with a child lead to another one, in one store: a vCPU that runs
+ * meanwhile, on another CPU, always finds one of the two. What is in the way to the
+ * window, translated code cannot do without for a moment.
+ */
+static void swap_child(struct shadow *s, struct shadow_page *sp, u32 index,
+		       struct shadow_page *child)
+{
+	u32 id = shadow_slot_link(s, slot_of(sp, index))->target;
+	struct shadow_page *old = &s->sp[id];
+
+	s->unlinks++;
+	shadow_removing(s);
+	shadow_slot_del(s, &old->parents, sp, index);
+	/* Its chunk is there. */
+	if (env_bug_on(!shadow_slot_add(s, &child->parents, sp, index,
+					child->id)))
+		return;
+	spte_set(sp, index, child_spte(child));
+	free_if_orphan(s, old);
 }
 
 /* Clear one slot that has a link, whatever it is. */
@@ -209,19 +240,23 @@ void shadow_zap_slot(struct shadow *s, struct shadow_page *sp, u32 index)
 		return;
 	}
 	none = sp->role.level == 4 ? s->win_l3 : s->win_l2;
-	if (spte_present(sp->spt[index])) {
-		if (shadow_slot_link(s, slot_of(sp, index))->target == none->id)
-			return;
-		drop_slot(s, sp, index);
-	}
-	shadow_page_link(s, sp, index, none);
+	if (!spte_present(sp->spt[index]))
+		shadow_page_link(s, sp, index, none);
+	else if (shadow_slot_link(s, slot_of(sp, index))->target != none->id)
+		swap_child(s, sp, index, none);
 }
 
 /* Put a child in the place of whatever the slot has. */
 void shadow_page_relink(struct shadow *s, struct shadow_page *sp, u32 index,
 			struct shadow_page *child)
 {
-	if (spte_present(sp->spt[index]))
+	u64 old = sp->spt[index];
+
+	if (spte_present(old) && !spte_is_leaf(old, sp->role.level)) {
+		swap_child(s, sp, index, child);
+		return;
+	}
+	if (spte_present(old))
 		drop_slot(s, sp, index);
 	shadow_page_link(s, sp, index, child);
 }

@@ -3,6 +3,7 @@
  * Shadow paging at its edges: others acting at the worst moment, memory that
  * runs out, frames that share a host page, the bound on shadow pages.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -369,6 +370,67 @@ static void test_losing_a_page_that_code_was_fetched_through_is_reported(
 	rig_destroy(r);
 }
 
+/* The slot of a kernel root that leads to the window, and whether it ever did not. */
+struct watch {
+	u64 *slot;
+	bool stop;
+	u64 gaps, looks;
+};
+
+static void *watch_slot(void *arg)
+{
+	struct watch *w = arg;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		w->gaps += !(__atomic_load_n(w->slot, __ATOMIC_RELAXED) & P);
+		w->looks++;
+	}
+	return NULL;
+}
+
+/* The level-3 slot for the window. */
+static u64 *window_slot(struct rig *r)
+{
+	hpa_t table = r->root[SHADOW_KERNEL];
+	int level = r->cfg.host_levels;
+
+	for (; level > 3; level--)
+		table = ((u64 *)env_hpa_page(table))[RIG_WINDOW >> (9 * level + 3) & 511] & FRAME;
+	return &((u64 *)env_hpa_page(table))[RIG_WINDOW >> 30 & 511];
+}
+
+/*
+ * An mmu notifier takes the frame of the table whose shadow leads to the window, while
+ * translated code runs on another CPU: which cannot do without the window for a moment.
+ */
+static void test_the_way_to_the_window_is_never_missing(void **state)
+{
+	const gva_t beside = 0xffffffffff5fd000ull;
+	struct rig *r = rig_create(1024, &base);
+	struct watch w = {};
+	struct shadow_fault f;
+	pthread_t thread;
+	u32 i;
+
+	rig_root(r, SHADOW_KERNEL);
+	rig_map(r, beside, 113, P | W);
+	assert_int_equal(rig_access(r, SHADOW_KERNEL, beside, 0, &f),
+			 SHADOW_PF_FIXED);
+	w.slot = window_slot(r);
+	assert_int_equal(pthread_create(&thread, NULL, watch_slot, &w), 0);
+	for (i = 0; i < 2000; i++) {
+		assert_int_equal(rig_access(r, SHADOW_KERNEL, beside, 0, &f),
+				 SHADOW_PF_FIXED);
+		shadow_zap_gfns(r->s, rig_gpte(r, RIG_WINDOW, 3, P | W) >> 12, 1);
+		assert_false(rig_mmu(r, SHADOW_KERNEL, beside).present);
+	}
+	__atomic_store_n(&w.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(w.looks > 0);
+	assert_int_equal(w.gaps, 0);
+	rig_destroy(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_shadow_pages_stay_within_their_bound),
 		cmocka_unit_test(
 			test_losing_a_page_that_code_was_fetched_through_is_reported),
+		cmocka_unit_test(test_the_way_to_the_window_is_never_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
