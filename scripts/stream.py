@@ -20,12 +20,19 @@ class Stopped(Exception):
 
 
 def stop_on_signals():
-    """Turn the signals that end a program into Stopped, so that clean-up runs."""
+    """
+    Turn the first of the signals that end a program into Stopped, so that clean-up runs.
+    The others come while it does (a closing terminal alone sends two), and must not end
+    it, nor what it starts.
+    """
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
     def stop(number, _frame):
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
         raise Stopped(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signals:
         signal.signal(number, stop)
     if os.isatty(0):
         threading.Thread(target=_watch_terminal, daemon=True).start()
