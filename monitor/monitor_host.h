@@ -38,7 +38,6 @@ extern const struct switch_layout popf_switch_layout;
 void popf_world_call(void *enter);
 void popf_call_gate(void *handler);
 
-
 /* region.c */
 int region_init(const char **reason);
 void region_exit(void);
