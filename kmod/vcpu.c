@@ -82,8 +82,11 @@ static long vcpu_ioctl_run(void *obj, unsigned long arg)
 	vcpu_fpu_leave(v);
 	vcpu_sync(v);
 	run_fill(v);
-	if (v->stopped)
+	if (v->stopped) {
 		WRITE_ONCE(k->kvm->vm.stopped, true);
+		/* Also when that was found on the way out: userland reports it. */
+		r = 0;
+	}
 	if (r == -EINTR)
 		v->run->exit_reason = KVM_EXIT_INTR;
 	sigmask_deactivate(k);

@@ -602,8 +602,9 @@ static int between_entries(struct vcpu *v)
 		return 0;
 	if (__xfer_to_guest_mode_work_pending()) {
 		ret = host_handle_work();
+		/* That may have let another task run, which has sent a signal. */
 		if (ret)
-			return ret;
+			return exact(v) ? ret : 0;
 	}
 	if (leave) {
 		v->request_exit = false;

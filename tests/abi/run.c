@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* KVM_RUN: exits and what userland sees of them, with a small 64-bit guest. */
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -234,6 +236,65 @@ static void check_shadow(void)
 	guest_destroy(&g);
 }
 
+/* Hardly an instruction that is copied: mostly it is between the parts of one. */
+GUEST_ASM(rewritten_guest, "1: sti\n"
+			   "pushf\n"
+			   "popf\n"
+			   "cli\n"
+			   "mov %cr0, %rax\n"
+			   "inc %rbx\n"
+			   "jmp 1b\n");
+
+static void on_usr1(int sig)
+{
+}
+
+static volatile bool enough;
+
+/* It comes to the processor only when the vCPU's thread makes way for it. */
+static void *signal_often(void *arg)
+{
+	while (!enough) {
+		usleep(100);
+		pthread_kill(*(pthread_t *)arg, SIGUSR1);
+	}
+	return NULL;
+}
+
+static void check_signal_in_turn(void)
+{
+	const struct sigaction sa = { .sa_handler = on_usr1 };
+	pthread_t thread, self = pthread_self();
+	struct kvm_regs regs;
+	cpu_set_t all, one;
+	struct guest g;
+	int tries;
+
+	guest_create(&g, false);
+	guest_load(&g, &rewritten_guest);
+	sigaction(SIGUSR1, &sa, NULL);
+	sched_getaffinity(0, sizeof(all), &all);
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	pthread_create(&thread, NULL, signal_often, &self);
+	for (tries = 0; tries < 3000; tries++) {
+		if (guest_run(&g) != -1 || errno != EINTR)
+			break;
+	}
+	CHECK(tries == 3000,
+	      "signals from a task that shares the vCPU's processor only end KVM_RUN (%d, %s)",
+	      tries, strerror(errno));
+	enough = true;
+	pthread_join(thread, NULL);
+	sched_setaffinity(0, sizeof(all), &all);
+	guest_get_regs(&g, &regs);
+	CHECK(regs.rbx > 0 && regs.rip >= GUEST_CODE &&
+	      regs.rip < GUEST_CODE + 16, "the guest goes on meanwhile, %llu rounds",
+	      regs.rbx);
+	guest_destroy(&g);
+}
+
 GUEST_ASM(window_guest, "sti\n"
 			"1: pause\n"
 			"jmp 1b\n");
@@ -309,6 +370,7 @@ int main(void)
 	check_readonly();
 	check_shutdown();
 	check_signals();
+	check_signal_in_turn();
 	check_shadow();
 	check_irq_window();
 	check_fpu();
